@@ -1,0 +1,204 @@
+"""The families that can be trained and the models that are known by name: plain tables, to be grepped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.errors import ConfigError
+from trainers.paths import ASSETS, locate
+
+
+@dataclass(frozen=True)
+class TargetSet:
+    """Layers that an adapter can attach to. pattern: regular expression that a whole module name must match."""
+
+    help: str
+    pattern: str
+
+
+@dataclass(frozen=True)
+class FamilySpec:
+    """One architecture. pixel_multiple: sides of training pictures are multiples of it."""
+
+    title: str
+    module: str
+    pipelines: tuple[str, ...]  # diffusers classes that a model folder of this family names
+    default_model: str  # numbers of this model serve for unknown bases of the family
+    pixel_multiple: int
+    timestep_sampling: str
+    objectives: tuple[str, ...]
+    default_targets: str
+    targets: dict[str, TargetSet]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One base model. source: Hugging Face id, or a folder below assets; params in billions; sizes in GiB."""
+
+    title: str
+    family: str
+    source: str
+    licence: str
+    note: str
+    gated: bool
+    download_gib: float
+    native_resolution: int
+    denoiser_params: float
+    text_params: float
+    vae_params: float
+    layers: int  # transformer blocks
+    width: int  # numbers per token
+    text_tokens: int
+    sample_steps: int
+    sample_guidance: float
+    rank: int
+    learning_rate: float
+    built_in: bool = False
+
+
+_ATTENTION = r"attn\.(to_q|to_k|to_v|to_out\.0)"
+_CONTEXT = r"attn\.(add_q_proj|add_k_proj|add_v_proj|to_add_out)"
+_FEED_FORWARD = r"ff\.net\.(0\.proj|2)|ff_context\.net\.(0\.proj|2)"
+_SINGLE_FEED_FORWARD = r"proj_mlp|proj_out"  # of single blocks; the model's own last proj_out is not meant
+
+
+def _flux_targets() -> dict[str, TargetSet]:
+    double, single = r"transformer_blocks\.\d+\.", r"single_transformer_blocks\.\d+\."
+    attention = f"({double}|{single})({_ATTENTION})"
+    everything = f"{attention}|{double}({_CONTEXT})"
+    feed_forward = f"{double}({_FEED_FORWARD})|{single}({_SINGLE_FEED_FORWARD})"
+    modulation = rf"{double}(norm1\.linear|norm1_context\.linear)|{single}norm\.linear"
+    return {
+        "mmdit": TargetSet("attention of the picture", attention),
+        "all": TargetSet("attention of picture and words", everything),
+        "all+ffs": TargetSet("attention and feed-forward layers", f"{everything}|{feed_forward}"),
+        "all+ffs+embedder": TargetSet("the same and the picture's entry", f"{everything}|{feed_forward}|x_embedder"),
+        "ai-toolkit": TargetSet("all of these and the modulations, as ai-toolkit does", f"{everything}|{feed_forward}|{modulation}"),
+        "diffusers": TargetSet("as the diffusers example does: attention, and feed-forward of double blocks", f"{everything}|{double}({_FEED_FORWARD})"),
+        "context": TargetSet("attention of the words only", f"{double}({_CONTEXT})"),
+        "context+ffs": TargetSet("attention and feed-forward of the words", rf"{double}({_CONTEXT}|ff_context\.net\.(0\.proj|2))"),
+        "tiny": TargetSet("two late layers", r"single_transformer_blocks\.(7|20)\.proj_out"),
+        "nano": TargetSet("one late layer", r"single_transformer_blocks\.7\.proj_out"),
+    }
+
+
+FAMILIES: dict[str, FamilySpec] = {
+    "flux": FamilySpec(
+        title="FLUX.1",
+        module="trainers.families.flux",
+        pipelines=("FluxPipeline",),
+        default_model="flux-dev",
+        pixel_multiple=16,
+        timestep_sampling="logit_normal",
+        objectives=("sft",),
+        default_targets="all",
+        targets=_flux_targets(),
+    ),
+}
+
+MODELS: dict[str, ModelSpec] = {
+    "sandbox": ModelSpec(
+        title="Sandbox",
+        family="flux",
+        source="assets/sandbox",
+        licence="Apache-2.0",
+        note="A tiny FLUX that draws coloured shapes. Comes with Atelier, trains in minutes on any computer.",
+        gated=False,
+        download_gib=0.0,
+        native_resolution=64,
+        denoiser_params=0.0023,
+        text_params=0.0003,
+        vae_params=0.0007,
+        layers=6,
+        width=128,
+        text_tokens=20,
+        sample_steps=20,
+        sample_guidance=1.0,
+        rank=16,
+        learning_rate=2e-3,
+        built_in=True,
+    ),
+    "flux-dev": ModelSpec(
+        title="FLUX.1 dev",
+        family="flux",
+        source="black-forest-labs/FLUX.1-dev",
+        licence="FLUX.1-dev non-commercial",
+        note="The quality choice. Accept its licence on Hugging Face once, and sign in.",
+        gated=True,
+        download_gib=31.4,
+        native_resolution=1024,
+        denoiser_params=11.901,
+        text_params=4.885,
+        vae_params=0.084,
+        layers=57,
+        width=3072,
+        text_tokens=512,
+        sample_steps=28,
+        sample_guidance=3.5,
+        rank=16,
+        learning_rate=1e-4,
+    ),
+    "flux-schnell": ModelSpec(
+        title="FLUX.1 schnell",
+        family="flux",
+        source="black-forest-labs/FLUX.1-schnell",
+        licence="Apache-2.0",
+        note="Draws in four steps and may be used commercially; harder to train than dev.",
+        gated=False,
+        download_gib=31.4,
+        native_resolution=1024,
+        denoiser_params=11.891,
+        text_params=4.885,
+        vae_params=0.084,
+        layers=57,
+        width=3072,
+        text_tokens=256,
+        sample_steps=4,
+        sample_guidance=0.0,
+        rank=16,
+        learning_rate=1e-4,
+    ),
+}
+
+
+def source_of(base: str) -> str:
+    """What the loaders open: a folder (absolute) or a Hugging Face id."""
+    if base in MODELS:
+        source = MODELS[base].source
+        return str(ASSETS.parent / source) if MODELS[base].built_in else source
+    path = locate(base)
+    return str(path) if path.exists() else base
+
+
+def family_of(base: str) -> str:
+    """The family of a model name, folder or Hugging Face id of the table. Raises ConfigError for others."""
+    if base in MODELS:
+        return MODELS[base].family
+    for model in MODELS.values():
+        if model.source == base:
+            return model.family
+    index = Path(source_of(base)) / "model_index.json"
+    if index.is_file():
+        pipeline = json.loads(index.read_text()).get("_class_name", "")
+        for name, family in FAMILIES.items():
+            if pipeline in family.pipelines:
+                return name
+        raise ConfigError("model.base", f"{base} is a {pipeline}, which cannot be trained yet.", f"Families: {', '.join(FAMILIES)}.")
+    if Path(source_of(base)).is_absolute() and Path(source_of(base)).exists():
+        raise ConfigError("model.base", f"{base} has no model_index.json.", "Give a folder in diffusers layout.")
+    known = ", ".join(MODELS)
+    raise ConfigError(
+        "model.base",
+        f"{base!r} is neither a known model nor a folder that exists.",
+        f"Known models: {known}. For another Hugging Face id set model.family too.",
+    )
+
+
+def model_of(base: str, family: str) -> ModelSpec:
+    """Numbers of a base; an unknown base of a known family has those of the family's default model."""
+    if base in MODELS:
+        return MODELS[base]
+    by_source = {model.source: model for model in MODELS.values()}
+    return by_source.get(base) or MODELS[FAMILIES[family].default_model]

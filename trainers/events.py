@@ -1,0 +1,133 @@
+"""What a run tells the world while it works: small frozen records, one JSON line each.
+
+The worker appends them to `events.jsonl`; tests collect them with `list.append`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events; `kind` names the record in `events.jsonl`."""
+
+    kind: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = cls.__dict__.get("kind") or re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        KINDS[cls.kind] = cls
+
+
+KINDS: dict[str, type[Event]] = {}
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class PhaseChanged(Event):
+    """The run does something else now. `done` of `total` when the phase can be counted."""
+
+    phase: str  # preparing | loading | caching | training | sampling | validating | saving | measuring
+    detail: str = ""
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """One optimizer step. seconds: wall time of the step; memory_gib: peak so far on the device."""
+
+    kind: ClassVar[str] = "step"
+    step: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    seconds: float
+    memory_gib: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SampleReady(Event):
+    """A preview was drawn; step 0 is the model before training. path: relative to the run folder."""
+
+    step: int
+    index: int
+    prompt: str
+    seed: int
+    path: str
+
+
+@dataclass(frozen=True)
+class CheckpointSaved(Event):
+    """Everything needed to go on from here was written. path: relative to the run folder."""
+
+    step: int
+    path: str
+
+
+@dataclass(frozen=True)
+class ValidationDone(Event):
+    """Loss on held-out pictures at fixed noise; by_sigma: mean loss per noise level."""
+
+    step: int
+    loss: float
+    by_sigma: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured(Event):
+    """Shares in [0, 1] that were counted on generated pictures, by name."""
+
+    step: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something a person should know, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """The adapter file is written. stopped: a person ended the run before its last step."""
+
+    step: int
+    path: str
+    seconds: float
+    stopped: bool = False
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class RunFailed(Event):
+    """The run ended without its file; detail holds the traceback."""
+
+    message: str
+    hint: str = ""
+    detail: str = ""
+
+
+def to_line(event: Event, seq: int) -> str:
+    """One JSON line with seq and time first. NaN and infinities, which JSON lacks, become null."""
+    record = {"seq": seq, "time": round(time.time(), 3), "kind": event.kind, **dataclasses.asdict(event)}
+    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return value

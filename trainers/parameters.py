@@ -1,0 +1,119 @@
+"""The parameters of `TrainConfig` as a flat table: what forms, docs and searches need to know of each."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from trainers.config import Level, Section, TrainConfig
+
+Kind = Literal["int", "float", "bool", "choice", "text", "lines"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. path: dotted, as in `adapter.rank`; auto: the word "auto" is allowed."""
+
+    path: str
+    label: str
+    help: str
+    level: Level
+    unit: str
+    aka: str
+    kind: Kind
+    default: Any
+    choices: tuple[str, ...] = ()
+    auto: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    @property
+    def section(self) -> str:
+        return self.path.split(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.path.split(".")[1]
+
+    @property
+    def bounds(self) -> str:
+        """As in "1 to 1024", "above 0"; empty when anything goes."""
+        low = f"{self.minimum:g}" if self.minimum is not None else f"above {self.above:g}" if self.above is not None else ""
+        high = f"{self.maximum:g}" if self.maximum is not None else f"below {self.below:g}" if self.below is not None else ""
+        if low and high:
+            return f"{low} to {high}"
+        return f"{low} or more" if low and self.above is None else low or (f"at most {high}" if high else "")
+
+
+@cache
+def parameters() -> tuple[Parameter, ...]:
+    """All parameters in the order of their declaration."""
+    return tuple(
+        _parameter(f"{section}.{name}", info)
+        for section, model in sections().items()
+        for name, info in model.model_fields.items()
+    )
+
+
+@cache
+def sections() -> dict[str, type[Section]]:
+    """Name of each section -> its class, whose docstring is the section's title line."""
+    return {
+        name: info.annotation
+        for name, info in TrainConfig.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+    }
+
+
+@cache
+def by_path() -> dict[str, Parameter]:
+    return {parameter.path: parameter for parameter in parameters()}
+
+
+def _parameter(path: str, info: FieldInfo) -> Parameter:
+    extra = info.json_schema_extra
+    assert isinstance(extra, dict) and info.title and info.description, f"{path} lacks label or help"
+    kind, choices, auto, limits = _shape(info.annotation, list(info.metadata))
+    return Parameter(
+        path=path,
+        label=info.title,
+        help=info.description,
+        level=extra["level"],  # type: ignore[arg-type]
+        unit=str(extra["unit"]),
+        aka=str(extra["aka"]),
+        kind=kind,
+        default=info.default,
+        choices=choices,
+        auto=auto or info.default == "auto",
+        **limits,
+    )
+
+
+def _shape(annotation: Any, metadata: list[Any]) -> tuple[Kind, tuple[str, ...], bool, dict[str, float]]:
+    """(kind, choices, "auto" allowed, limits) of a field's type."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        return _shape(inner, [*metadata, *more])
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [part for part in get_args(annotation) if part != Literal["auto"]]
+        kind, choices, _, limits = _shape(members[0], metadata)
+        return kind, choices, True, limits
+    if get_origin(annotation) is Literal:
+        return "choice", get_args(annotation), "auto" in get_args(annotation), {}
+    if get_origin(annotation) is tuple:
+        return "lines", (), False, {}
+    kinds: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}
+    return kinds[annotation], (), False, _limits(metadata)
+
+
+def _limits(metadata: list[Any]) -> dict[str, float]:
+    names = {Ge: ("minimum", "ge"), Le: ("maximum", "le"), Gt: ("above", "gt"), Lt: ("below", "lt")}
+    flat = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    return {names[type(part)][0]: getattr(part, names[type(part)][1]) for part in flat if type(part) in names}

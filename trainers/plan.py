@@ -1,0 +1,122 @@
+"""What a run will take, known before it starts: steps, time, memory, disk. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from trainers import catalog
+from trainers.config import TrainConfig
+from trainers.machine import GIB, Machine
+
+BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0}
+# Numbers multiplied per second that a training step sustains; a run that was measured replaces the guess.
+FLOPS = {"cuda": 6e13, "mps": 4e12, "cpu": 6e10}
+FIXED_STEP_S = {"cuda": 0.03, "mps": 0.03, "cpu": 0.02}
+OVERHEAD_GIB = {"cuda": 1.0, "mps": 0.8, "cpu": 0.9}  # context, kernels and libraries
+
+
+@dataclass(frozen=True)
+class Plan:
+    """steps: optimizer steps; seconds: of training and previews; memory_gib: peak on the device; disk_gib: that the run adds."""
+
+    pictures: int
+    steps: int
+    epochs: float
+    seconds_per_step: float
+    seconds: float
+    memory_gib: float
+    disk_gib: float
+    measured: bool  # seconds_per_step comes from an earlier run, not from a guess
+
+
+def batches_per_epoch(pictures: int, config: TrainConfig) -> int:
+    """Batches in which an epoch shows every picture `repeats` times, if all have one size."""
+    return max(1, math.ceil(pictures * config.data.repeats / config.schedule.batch_size))
+
+
+def total_steps(config: TrainConfig, batches: int) -> int:
+    """Optimizer steps of the run: max_steps, or max_epochs rounds if that is earlier. batches: in an epoch."""
+    steps = config.schedule.max_steps
+    if config.schedule.max_epochs:
+        rounds = math.ceil(batches * config.schedule.max_epochs / config.schedule.gradient_accumulation)
+        steps = min(steps, max(1, rounds))
+    return steps
+
+
+def training_pictures(pictures: int, config: TrainConfig) -> int:
+    """Pictures that are trained on, without those held out for validation."""
+    return pictures - held_out(pictures, config)
+
+
+def held_out(pictures: int, config: TrainConfig) -> int:
+    """Pictures kept for validation: at least one when a share is asked for, and never all."""
+    if not config.validation.fraction or pictures < 2:
+        return 0
+    return min(pictures - 1, max(1, round(pictures * config.validation.fraction)))
+
+
+def forecast(config: TrainConfig, machine: Machine, pictures: int, measured_step_s: float | None = None) -> Plan:
+    """The plan of a resolved config. measured_step_s: seconds a step took in an earlier run of this kind."""
+    model = catalog.model_of(config.model.base, config.model.family)
+    batches = batches_per_epoch(training_pictures(pictures, config), config)
+    steps = total_steps(config, batches)
+    tokens = _tokens(config, model)
+    step_s = measured_step_s or _guess_step_s(config, machine, model, tokens)
+    samples = len(config.sample.prompts) * (2 + (steps - 1) // config.sample.every_steps if config.sample.every_steps else 2)
+    preview_s = model.denoiser_params * 2e9 * tokens / FLOPS[machine.device] * int(config.sample.steps)
+    return Plan(
+        pictures=pictures,
+        steps=steps,
+        epochs=steps * config.schedule.gradient_accumulation / batches,
+        seconds_per_step=step_s,
+        seconds=step_s * steps + samples * preview_s + _start_s(model, machine),
+        memory_gib=_memory_gib(config, machine, model, tokens),
+        disk_gib=_disk_gib(config, model, pictures, tokens, samples),
+        measured=measured_step_s is not None,
+    )
+
+
+def _tokens(config: TrainConfig, model: catalog.ModelSpec) -> int:
+    pixel_multiple = catalog.FAMILIES[model.family].pixel_multiple
+    return (int(config.data.resolution) // pixel_multiple) ** 2 + model.text_tokens
+
+
+def _guess_step_s(config: TrainConfig, machine: Machine, model: catalog.ModelSpec, tokens: int) -> float:
+    # forward 2, backward to the inputs 2, and forward again with checkpointing, per parameter and token
+    passes = 6 if config.memory.gradient_checkpointing == "on" else 4
+    batch = config.schedule.batch_size * config.schedule.gradient_accumulation
+    work = passes * model.denoiser_params * 1e9 * tokens * batch
+    return FIXED_STEP_S[machine.device] + work / FLOPS[machine.device]
+
+
+def _start_s(model: catalog.ModelSpec, machine: Machine) -> float:
+    return 10 + 2 * (model.denoiser_params + model.text_params)
+
+
+def adapter_params(config: TrainConfig, model: catalog.ModelSpec) -> float:
+    """Weights of a LoRA on about six square layers a block."""
+    return model.layers * 6 * 2 * model.width * int(config.adapter.rank)
+
+
+def _memory_gib(config: TrainConfig, machine: Machine, model: catalog.ModelSpec, tokens: int) -> float:
+    """The largest of two stages: encoding captions, and training (base, adapter with AdamW, activations)."""
+    compute = BYTES[config.model.precision]
+    stored = BYTES["fp8"] if config.memory.quantize == "fp8" else compute
+    base = model.denoiser_params * 1e9 * stored
+    unpacked = 2 * model.denoiser_params * 1e9 / model.layers * compute if stored < compute else 0
+    adapter = adapter_params(config, model) * 16  # weight, gradient and two moments in fp32
+    per_layer = tokens * config.schedule.batch_size * model.width * compute
+    kept = model.layers * (1 if config.memory.gradient_checkpointing == "on" else 34) + 34
+    training = base + unpacked + adapter + per_layer * kept
+    encoding = (model.text_params + model.vae_params) * 1e9 * compute
+    return max(training, encoding) / GIB + OVERHEAD_GIB[machine.device]
+
+
+def _disk_gib(config: TrainConfig, model: catalog.ModelSpec, pictures: int, tokens: int, samples: int) -> float:
+    adapter = adapter_params(config, model)
+    every = config.save.every_steps
+    kept = config.save.keep_last or (config.schedule.max_steps // every if every else 1)
+    checkpoints = (kept + 1) * adapter * 12 if every else adapter * 12
+    caches = pictures * (tokens * 64 * 4 + model.text_tokens * 4096 * 2)
+    return (checkpoints + caches + samples * 2e6 + adapter * BYTES[config.save.dtype]) / GIB
