@@ -1,0 +1,1 @@
+"""The application: it shows and starts runs, and never trains."""
