@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,7 @@ class ModelSpec:
     title: str
     family: str
     source: str
+    architecture: str  # name in the model specification of adapter files
     licence: str
     note: str
     gated: bool
@@ -56,6 +59,7 @@ class ModelSpec:
     rank: int
     learning_rate: float
     built_in: bool = False
+    probe: str = ""  # module that can judge its pictures by rule
 
 
 _ATTENTION = r"attn\.(to_q|to_k|to_v|to_out\.0)"
@@ -75,12 +79,19 @@ def _flux_targets() -> dict[str, TargetSet]:
         "all": TargetSet("attention of picture and words", everything),
         "all+ffs": TargetSet("attention and feed-forward layers", f"{everything}|{feed_forward}"),
         "all+ffs+embedder": TargetSet("the same and the picture's entry", f"{everything}|{feed_forward}|x_embedder"),
-        "ai-toolkit": TargetSet("all of these and the modulations, as ai-toolkit does", f"{everything}|{feed_forward}|{modulation}"),
-        "diffusers": TargetSet("as the diffusers example does: attention, and feed-forward of double blocks", f"{everything}|{double}({_FEED_FORWARD})"),
+        "ai-toolkit": TargetSet(
+            "all of these and the modulations, as ai-toolkit does", f"{everything}|{feed_forward}|{modulation}"
+        ),
+        "diffusers": TargetSet(
+            "as the diffusers example does: attention, and feed-forward of double blocks",
+            f"{everything}|{double}({_FEED_FORWARD})",
+        ),
         "context": TargetSet("attention of the words only", f"{double}({_CONTEXT})"),
-        "context+ffs": TargetSet("attention and feed-forward of the words", rf"{double}({_CONTEXT}|ff_context\.net\.(0\.proj|2))"),
-        "tiny": TargetSet("two late layers", r"single_transformer_blocks\.(7|20)\.proj_out"),
-        "nano": TargetSet("one late layer", r"single_transformer_blocks\.7\.proj_out"),
+        "context+ffs": TargetSet(
+            "attention and feed-forward of the words", rf"{double}({_CONTEXT}|ff_context\.net\.(0\.proj|2))"
+        ),
+        "tiny": TargetSet("the output of two single blocks, 7 and 20", r"single_transformer_blocks\.(7|20)\.proj_out"),
+        "nano": TargetSet("the output of one single block, 7", r"single_transformer_blocks\.7\.proj_out"),
     }
 
 
@@ -103,6 +114,7 @@ MODELS: dict[str, ModelSpec] = {
         title="Sandbox",
         family="flux",
         source="assets/sandbox",
+        architecture="flux-1-sandbox",
         licence="Apache-2.0",
         note="A tiny FLUX that draws coloured shapes. Comes with Atelier, trains in minutes on any computer.",
         gated=False,
@@ -119,11 +131,13 @@ MODELS: dict[str, ModelSpec] = {
         rank=16,
         learning_rate=2e-3,
         built_in=True,
+        probe="trainers.sandbox.probe",
     ),
     "flux-dev": ModelSpec(
         title="FLUX.1 dev",
         family="flux",
         source="black-forest-labs/FLUX.1-dev",
+        architecture="flux-1-dev",
         licence="FLUX.1-dev non-commercial",
         note="The quality choice. Accept its licence on Hugging Face once, and sign in.",
         gated=True,
@@ -144,6 +158,7 @@ MODELS: dict[str, ModelSpec] = {
         title="FLUX.1 schnell",
         family="flux",
         source="black-forest-labs/FLUX.1-schnell",
+        architecture="flux-1-schnell",
         licence="Apache-2.0",
         note="Draws in four steps and may be used commercially; harder to train than dev.",
         gated=False,
@@ -169,7 +184,7 @@ def source_of(base: str) -> str:
         source = MODELS[base].source
         return str(ASSETS.parent / source) if MODELS[base].built_in else source
     path = locate(base)
-    return str(path) if path.exists() else base
+    return str(path) if os.path.exists(path) else base
 
 
 def family_of(base: str) -> str:
@@ -179,21 +194,39 @@ def family_of(base: str) -> str:
     for model in MODELS.values():
         if model.source == base:
             return model.family
-    index = Path(source_of(base)) / "model_index.json"
-    if index.is_file():
-        pipeline = json.loads(index.read_text()).get("_class_name", "")
-        for name, family in FAMILIES.items():
-            if pipeline in family.pipelines:
-                return name
-        raise ConfigError("model.base", f"{base} is a {pipeline}, which cannot be trained yet.", f"Families: {', '.join(FAMILIES)}.")
-    if Path(source_of(base)).is_absolute() and Path(source_of(base)).exists():
-        raise ConfigError("model.base", f"{base} has no model_index.json.", "Give a folder in diffusers layout.")
-    known = ", ".join(MODELS)
+    source = source_of(base)
+    if os.path.isabs(source) and os.path.exists(source):
+        return _family_of_folder(Path(source))
+    near = difflib.get_close_matches(base, MODELS, 1)
+    known = f"Did you mean {near[0]}?" if near else f"Known models: {', '.join(MODELS)}."
     raise ConfigError(
         "model.base",
         f"{base!r} is neither a known model nor a folder that exists.",
-        f"Known models: {known}. For another Hugging Face id set model.family too.",
+        f"{known} For another Hugging Face id set model.family too.",
     )
+
+
+def _family_of_folder(folder: Path) -> str:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ConfigError("model.base", f"{folder} has no model_index.json.", "Give a folder in diffusers layout.")
+    try:
+        pipeline = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError("model.base", f"{index} names no pipeline.", "Copy or download the model again.") from error
+    for name, family in FAMILIES.items():
+        if pipeline in family.pipelines:
+            return name
+    raise ConfigError(
+        "model.base", f"{folder} is a {pipeline}, which cannot be trained yet.", f"Families: {', '.join(FAMILIES)}."
+    )
+
+
+def missing_parts(folder: Path) -> list[str]:
+    """Parts that the model_index.json of a diffusers folder names and that the folder lacks."""
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    named = (part for part, classes in index.items() if isinstance(classes, list) and any(classes))
+    return [part for part in named if not (folder / part).is_dir()]
 
 
 def model_of(base: str, family: str) -> ModelSpec:

@@ -17,7 +17,11 @@ Kind = Literal["int", "float", "bool", "choice", "text", "lines"]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. path: dotted, as in `adapter.rank`; auto: the word "auto" is allowed."""
+    """One parameter.
+
+    path: dotted, as in `adapter.rank`; aka: its names in other trainers; auto: the word "auto" is allowed;
+    minimum and maximum are allowed values, above and below are not.
+    """
 
     path: str
     label: str
@@ -44,12 +48,16 @@ class Parameter:
 
     @property
     def bounds(self) -> str:
-        """As in "1 to 1024", "above 0"; empty when anything goes."""
-        low = f"{self.minimum:g}" if self.minimum is not None else f"above {self.above:g}" if self.above is not None else ""
-        high = f"{self.maximum:g}" if self.maximum is not None else f"below {self.below:g}" if self.below is not None else ""
-        if low and high:
-            return f"{low} to {high}"
-        return f"{low} or more" if low and self.above is None else low or (f"at most {high}" if high else "")
+        """As in "1 to 1024", "0 or more", "above 0, at most 10"; empty when anything goes."""
+        if self.minimum is not None and self.maximum is not None:
+            return f"{self.minimum:g} to {self.maximum:g}"
+        ends = {
+            "{:g} or more": self.minimum,
+            "above {:g}": self.above,
+            "at most {:g}": self.maximum,
+            "below {:g}": self.below,
+        }
+        return ", ".join(words.format(limit) for words, limit in ends.items() if limit is not None)
 
 
 @cache
@@ -64,7 +72,7 @@ def parameters() -> tuple[Parameter, ...]:
 
 @cache
 def sections() -> dict[str, type[Section]]:
-    """Name of each section -> its class, whose docstring is the section's title line."""
+    """Name of each section -> its class, whose docstring says in one line what it is about."""
     return {
         name: info.annotation
         for name, info in TrainConfig.model_fields.items()
@@ -74,12 +82,14 @@ def sections() -> dict[str, type[Section]]:
 
 @cache
 def by_path() -> dict[str, Parameter]:
+    """Dotted path -> parameter."""
     return {parameter.path: parameter for parameter in parameters()}
 
 
 def _parameter(path: str, info: FieldInfo) -> Parameter:
     extra = info.json_schema_extra
-    assert isinstance(extra, dict) and info.title and info.description, f"{path} lacks label or help"
+    if not (isinstance(extra, dict) and info.title and info.description):
+        raise TypeError(f"declare {path} with trainers.config.param, with a label and a help text")
     kind, choices, auto, limits = _shape(info.annotation, list(info.metadata))
     return Parameter(
         path=path,

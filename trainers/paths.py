@@ -12,12 +12,18 @@ PRESETS = PROGRAM / "presets"
 
 def data_dir() -> Path:
     """ATELIER_DATA_DIR, or ~/Atelier. Holds runs, datasets, models, presets and cache."""
-    return Path(os.environ.get("ATELIER_DATA_DIR") or Path.home() / "Atelier").expanduser().resolve()
+    return absolute(os.environ.get("ATELIER_DATA_DIR") or "~/Atelier")
+
+
+def absolute(path: str) -> Path:
+    """The path from the root, without `~`, links or dots. Nothing needs to exist there."""
+    # os.path and not pathlib: a typed path may be too long, or name no user after `~`, and pathlib raises then
+    return Path(os.path.realpath(os.path.expanduser(path)))
 
 
 def locate(path: str) -> Path:
     """A path as a person gives it: from the working folder, else from the program's folder (built-in data)."""
-    given = Path(path).expanduser()
-    if not given.is_absolute() and not given.exists() and (PROGRAM / given).exists():
+    given = os.path.expanduser(path)
+    if not os.path.isabs(given) and not os.path.exists(given) and os.path.exists(PROGRAM / given):
         return PROGRAM / given
-    return given.resolve()
+    return absolute(given)

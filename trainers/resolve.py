@@ -1,12 +1,13 @@
 """From a preset and a few wishes to the one configuration that is stored, shown and run.
 
-    load (TOML or dict) -> override (key=value) -> validate (TrainConfig) -> resolve ("auto" filled)
+load (TOML or dict) -> override (key=value) -> validate (TrainConfig) -> resolve ("auto" filled)
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from trainers.machine import Machine
 from trainers.parameters import by_path, sections
 
 PRESET_ONLY = ("title", "summary")  # what a preset says of itself
+CHECKPOINTING_FROM = 1.0  # billions of weights; below it the activations are small
+MAX_STEM = 40  # letters of a name made from the trigger word and the model
 
 # schema_version -> function that turns a stored config of that version into one of the next
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -29,38 +32,57 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 def preset_path(name: str) -> Path | None:
     """The file of a preset: the user's own first, then the built-in ones; None if there is none."""
-    for folder in (paths.data_dir() / "presets", paths.PRESETS):
-        if re.fullmatch(r"[\w.+-]+", name) and (folder / f"{name}.toml").is_file():
-            return folder / f"{name}.toml"
-    return None
+    if not re.fullmatch(r"[\w.+-]+", name):
+        return None
+    files = (folder / f"{name}.toml" for folder in _preset_folders())
+    return next((file for file in files if file.is_file()), None)
+
+
+def preset_names() -> list[str]:
+    """Every name that `preset_path` knows."""
+    return sorted({file.stem for folder in _preset_folders() for file in folder.glob("*.toml")})
+
+
+def _preset_folders() -> tuple[Path, Path]:
+    return paths.data_dir() / "presets", paths.PRESETS
 
 
 def load(preset_or_toml: str) -> dict[str, Any]:
     """The values of a preset by name, or of a TOML file. Raises ConfigError when there is no such thing."""
-    path = preset_path(preset_or_toml) or Path(preset_or_toml).expanduser()
-    if not path.is_file():
-        names = sorted(file.stem for file in paths.PRESETS.glob("*.toml"))
+    path = preset_path(preset_or_toml) or paths.absolute(preset_or_toml)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError("preset", f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
+    except OSError as error:
+        names = preset_names()
         near = difflib.get_close_matches(preset_or_toml, names, 1)
         hint = f"Did you mean {near[0]}?" if near else f"Presets: {', '.join(names)}."
-        raise ConfigError("preset", f"there is no preset or file {preset_or_toml!r}.", hint)
-    values = parse_toml(path.read_text(encoding="utf-8-sig"))
+        raise ConfigError("preset", f"there is no preset or file {preset_or_toml!r}.", hint) from error
+    values = parse_toml(text)
     return {key: value for key, value in values.items() if key not in PRESET_ONLY}
 
 
 def parse_toml(text: str) -> dict[str, Any]:
     """A TOML text as a dict of the current schema version. Raises ConfigError with the line when it is broken."""
     try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(text.removeprefix("\ufeff"))  # Windows editors put a byte order mark in front
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("toml", f"this is not valid TOML: {error}.") from error
     return migrate(values)
 
 
 def migrate(values: dict[str, Any]) -> dict[str, Any]:
-    """Bring a stored config to the current schema version."""
+    """Bring a stored config to the current schema version; one without a version is taken as current.
+
+    Raises ConfigError for a version that this program does not know.
+    """
     version = values.get("schema_version", SCHEMA_VERSION)
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise ConfigError("schema_version", f"{version!r} is newer than this Atelier knows ({SCHEMA_VERSION}).", "Update Atelier.")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ConfigError("schema_version", f"{version!r} is not a version.", f"Remove it, or write {SCHEMA_VERSION}.")
+    if version > SCHEMA_VERSION:
+        message = f"{version} is newer than this Atelier knows ({SCHEMA_VERSION})."
+        raise ConfigError("schema_version", message, "Update Atelier.")
     for old in range(version, SCHEMA_VERSION):
         values = MIGRATIONS[old](values)
     return {**values, "schema_version": SCHEMA_VERSION}
@@ -71,32 +93,42 @@ def override(values: dict[str, Any], wishes: list[str]) -> dict[str, Any]:
     merged = {key: dict(part) if isinstance(part, dict) else part for key, part in values.items()}
     for wish in wishes:
         path, equals, text = wish.partition("=")
+        path = path.strip()
         if not equals or path.count(".") != 1:
             raise ConfigError(wish, "this is not of the form section.key=value.", "For example: adapter.rank=8")
-        section, key = path.split(".")
         if path not in by_path():
             raise unknown_key(path)
-        merged.setdefault(section, {})[key] = _parse(path, text)
+        section, key = path.split(".")
+        part = merged.setdefault(section, {})
+        if isinstance(part, dict):  # `validate` tells of a section that is none
+            part[key] = _parse(path, text.strip())
     return merged
 
 
 def _parse(path: str, text: str) -> Any:
     parameter = by_path()[path]
-    if parameter.kind == "text":
-        return text
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    if parameter.kind == "text":
+        return value if isinstance(value, str) else text  # a folder named 2024 stays text; quotes are taken off
     if parameter.kind == "lines" and isinstance(value, str):
-        return [value]
+        return [value] if value else []
     return value
 
 
 def unknown_key(path: str) -> ConfigError:
-    """The error for a key that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(path, list(by_path()), 1, cutoff=0.5)
-    return ConfigError(path, "there is no such setting.", f"Did you mean {near[0]}?" if near else f"Sections: {', '.join(sections())}.")
+    """The error for a key that does not exist, with the one that was probably meant."""
+    if "." not in path:
+        near = difflib.get_close_matches(path, sections(), 1, cutoff=0.5)
+    else:
+        key = path.split(".")[1]
+        # people write the names that they know from other trainers
+        near = [known.path for known in by_path().values() if key in known.aka.split()]
+        near = near or difflib.get_close_matches(path, by_path(), 1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}?" if near else f"Sections: {', '.join(sections())}."
+    return ConfigError(path, "there is no such setting.", hint)
 
 
 def validate(values: dict[str, Any]) -> TrainConfig:
@@ -116,8 +148,10 @@ def _as_config_error(detail: Any) -> ConfigError:
     if detail["type"] == "extra_forbidden":
         return unknown_key(path)
     parameter = by_path().get(path)
+    if path in sections():
+        return ConfigError(path, "this is a section, not a value.", f"Write [{path}], and its settings below.")
     if parameter is None:
-        return ConfigError(path, str(detail["msg"]).removeprefix("Value error, ") + ".")
+        return ConfigError(path, f"{detail['msg']}.")
     if detail["type"] == "value_error":
         return ConfigError(path, str(detail["ctx"]["error"]) + ".")
     expected = {
@@ -130,7 +164,7 @@ def _as_config_error(detail: Any) -> ConfigError:
     }[parameter.kind]
     limits = f" ({parameter.bounds})" if parameter.bounds else ""
     auto = ', or "auto"' if parameter.auto and parameter.kind != "choice" else ""
-    return ConfigError(path, f"{detail['input']!r} does not do.", f"Give {expected}{limits}{auto}.")
+    return ConfigError(path, f"{reprlib.repr(detail['input'])} cannot be used.", f"Give {expected}{limits}{auto}.")
 
 
 def dump(config: TrainConfig) -> str:
@@ -146,45 +180,58 @@ def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
     """
     family_name = config.model.family if config.model.family != "auto" else catalog.family_of(config.model.base)
     if family_name not in catalog.FAMILIES:
-        raise ConfigError("model.family", f"there is no family {family_name!r}.", f"Families: {', '.join(catalog.FAMILIES)}.")
+        hint = f"Families: {', '.join(catalog.FAMILIES)}."
+        raise ConfigError("model.family", f"there is no family {family_name!r}.", hint)
     family = catalog.FAMILIES[family_name]
     model = catalog.model_of(config.model.base, family_name)
-
-    def filled(value: Any, default: Any) -> Any:
-        return default if value == "auto" else value
-
-    rank = filled(config.adapter.rank, model.rank)
+    folder = str(paths.locate(config.data.folder)) if config.data.folder else ""
+    output_dir = paths.absolute(_filled(config.run.output_dir, str(paths.data_dir() / "runs")))
+    rank = _filled(config.adapter.rank, model.rank)
     changes: dict[str, dict[str, Any]] = {
-        "model": {"family": family_name, "precision": _precision(config, machine)},
+        "run": {
+            "name": _free_name(config, folder, output_dir) if config.run.name == "auto" else config.run.name,
+            "output_dir": str(output_dir),
+            "threads": _filled(config.run.threads, machine.cores),
+        },
+        "model": {
+            "base": _anchored(config.model.base),
+            "family": family_name,
+            "precision": _filled(config.model.precision, _native_precision(machine)),
+            "vae": _anchored(config.model.vae),
+        },
         "data": {
-            "folder": str(paths.locate(config.data.folder)) if config.data.folder else "",
-            "resolution": _resolution(filled(config.data.resolution, model.native_resolution), family),
-            "cache_dir": str(Path(filled(config.data.cache_dir, str(paths.data_dir() / "cache"))).expanduser().absolute()),
+            "folder": folder,
+            "resolution": _resolution(_filled(config.data.resolution, model.native_resolution), family),
+            "cache_dir": str(paths.absolute(_filled(config.data.cache_dir, str(paths.data_dir() / "cache")))),
         },
         "adapter": {
             "rank": rank,
-            "alpha": filled(config.adapter.alpha, float(rank)),
-            "targets": _targets(filled(config.adapter.targets, family.default_targets), family),
+            "alpha": _filled(config.adapter.alpha, float(rank)),
+            "targets": _targets(_filled(config.adapter.targets, family.default_targets), family),
             "resume_from": str(paths.locate(config.adapter.resume_from)) if config.adapter.resume_from else "",
         },
-        "noise": {"timestep_sampling": filled(config.noise.timestep_sampling, family.timestep_sampling)},
-        "optimizer": {"learning_rate": filled(config.optimizer.learning_rate, model.learning_rate)},
+        "noise": {"timestep_sampling": _filled(config.noise.timestep_sampling, family.timestep_sampling)},
+        "optimizer": {"learning_rate": _filled(config.optimizer.learning_rate, model.learning_rate)},
         "memory": {
-            "gradient_checkpointing": filled(
-                config.memory.gradient_checkpointing, "on" if model.denoiser_params > 1 else "off"
+            "gradient_checkpointing": _filled(
+                config.memory.gradient_checkpointing, "on" if model.denoiser_params >= CHECKPOINTING_FROM else "off"
             )
         },
         "sample": {
-            "steps": filled(config.sample.steps, model.sample_steps),
-            "guidance": filled(config.sample.guidance, model.sample_guidance),
-        },
-        "run": {
-            "output_dir": str(Path(filled(config.run.output_dir, str(paths.data_dir() / "runs"))).expanduser().absolute()),
-            "threads": filled(config.run.threads, machine.cores),
+            "steps": _filled(config.sample.steps, model.sample_steps),
+            "guidance": _filled(config.sample.guidance, model.sample_guidance),
         },
     }
-    changes["run"]["name"] = filled(config.run.name, _free_name(config, Path(changes["run"]["output_dir"])))
     return with_changes(config, changes)
+
+
+def _filled(value: Any, default: Any) -> Any:
+    return default if value == "auto" else value
+
+
+def _anchored(source: str) -> str:
+    """A model folder by its absolute path, so that a worker in another folder finds it; names and ids stay."""
+    return source if not source or source in catalog.MODELS else catalog.source_of(source)
 
 
 def with_changes(config: TrainConfig, changes: dict[str, dict[str, Any]]) -> TrainConfig:
@@ -195,9 +242,7 @@ def with_changes(config: TrainConfig, changes: dict[str, dict[str, Any]]) -> Tra
     return validate(values)
 
 
-def _precision(config: TrainConfig, machine: Machine) -> str:
-    if config.model.precision != "auto":
-        return config.model.precision
+def _native_precision(machine: Machine) -> str:
     if machine.device == "cpu":
         return "fp32"
     return "bf16" if machine.bf16 else "fp16"
@@ -207,26 +252,30 @@ def _resolution(resolution: int, family: catalog.FamilySpec) -> int:
     multiple = family.pixel_multiple
     if resolution % multiple:
         below = resolution // multiple * multiple
-        use = f"Use {below} or {below + multiple}." if below else f"Use {below + multiple}."
-        raise ConfigError("data.resolution", f"{resolution} is not a multiple of {multiple}, which {family.title} needs.", use)
+        use = f"Use {below} or {below + multiple}." if below else f"Use {multiple}."
+        message = f"{resolution} is not a multiple of {multiple}, which {family.title} needs."
+        raise ConfigError("data.resolution", message, use)
     return resolution
 
 
 def _targets(scope: str, family: catalog.FamilySpec) -> str:
-    known = scope in family.targets
-    looks_like_layers = all(re.fullmatch(r"[\w.]*[._][\w.]*", part.strip()) for part in scope.split(","))
-    if not known and not looks_like_layers:
-        raise ConfigError("adapter.targets", f"there is no target set {scope!r}.", f"Sets: {', '.join(family.targets)}; or endings of layer names, as in to_q,to_v.")
-    return scope
+    if scope in family.targets:
+        return scope
+    endings = [part.strip() for part in scope.split(",")]
+    # a bare word is taken for the misspelt name of a set: endings of layer names have a dot or underscore
+    if not all(re.fullmatch(r"[\w.]*[._][\w.]*", ending) for ending in endings):
+        hint = f"Sets: {', '.join(family.targets)}; or endings of layer names, as in to_q,to_v."
+        raise ConfigError("adapter.targets", f"there is no target set {scope!r}.", hint)
+    return ",".join(endings)
 
 
-def _free_name(config: TrainConfig, folder: Path) -> str:
+def _free_name(config: TrainConfig, folder: str, output_dir: Path) -> str:
     """What is taught and on what, with a number if a run of that name exists."""
-    subject = config.captions.trigger or Path(config.data.folder).name or "run"
+    subject = config.captions.trigger or Path(folder).name
     base = Path(config.model.base).name
-    stem = re.sub(r"[^\w+-]+", "-", f"{subject}-{base}").strip("-") or "run"
+    stem = re.sub(r"[^\w+-]+", "-", f"{subject}-{base}")[:MAX_STEM].strip("-") or "run"
     name, number = stem, 1
-    while (folder / name).exists():
+    while (output_dir / name).exists():
         number += 1
         name = f"{stem}-{number}"
     return name
