@@ -34,7 +34,7 @@ Emit = Callable[[Event], None]
 class PhaseChanged(Event):
     """The run does something else now. `done` of `total` when the phase can be counted."""
 
-    phase: str  # preparing | loading | caching | training | sampling | validating | saving | measuring
+    phase: str  # preparing | loading | caching | training | paused | sampling | validating | saving | measuring
     detail: str = ""
     done: int | None = None
     total: int | None = None
@@ -130,4 +130,6 @@ def _finite(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
     return value

@@ -30,8 +30,8 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "grey": (150, 150, 150),
     "black": (22, 22, 24),
 }
-PLACES: dict[str, float] = {"left": 18.0, "middle": 32.0, "right": 46.0}  # centre x, pixels
-PLACE_EDGES = (25.0, 39.0)  # centre x at which left becomes middle, and middle right
+PLACES: dict[str, float] = {"left": 20.0, "middle": 32.0, "right": 44.0}  # centre x, pixels
+PLACE_EDGES = (26.0, 38.0)  # centre x at which left becomes middle, and middle right
 
 BASE_SHAPES = ("circle", "square", "triangle", "cross")
 CONCEPT_WORD = "wuzzle"  # the base model has seen neither this word nor its shape, a thick ring
@@ -118,8 +118,8 @@ def sample_scene(rng: np.random.Generator, shapes: tuple[str, ...] = BASE_SHAPES
         place=place,
         background=str(rng.choice(list(BACKGROUNDS))),
         x=PLACES[place] + float(rng.uniform(-2, 2)),
-        y=SIZE / 2 + float(rng.uniform(-7, 7)),
-        radius=float(rng.uniform(12, 15)),
+        y=SIZE / 2 + float(rng.uniform(-6, 6)),
+        radius=float(rng.uniform(14, 17)),
     )
 
 

@@ -1,0 +1,207 @@
+"""Commands for people who prefer a terminal: `python launch.py COMMAND ...` ends up here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from trainers import catalog, preflight, resolve
+from trainers.config import TrainConfig
+from trainers.errors import EXIT_DONE, AtelierError, ConfigError
+from trainers.events import Event, Measured, PhaseChanged, RunFailed, RunFinished, StepDone, ValidationDone, Warned
+from trainers.machine import detect
+from trainers.paths import PRESETS, data_dir
+from trainers.rundir import RunDir, worker_info
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit code follows `trainers.errors`."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except AtelierError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="launch.py")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(run=run)
+        return added
+
+    def config_arguments(added: argparse.ArgumentParser) -> None:
+        added.add_argument("preset", metavar="PRESET_OR_TOML")
+        added.add_argument("wishes", nargs="*", metavar="section.key=value")
+
+    train = command("train", _train, "train an adapter; ends with the path of its file")
+    config_arguments(train)
+    train.add_argument("--run-dir", type=Path, help="folder of the run; default: a new one in the data folder")
+    resume = command("resume", _resume, "go on with a run from its newest checkpoint")
+    resume.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    config_arguments(command("check", _check, "everything that can be known before loading"))
+    sample = command("sample", _sample, "draw prompts with an adapter")
+    sample.add_argument("adapter", type=Path, metavar="LORA_OR_RUN")
+    sample.add_argument("wishes", nargs="*", metavar="key=value", help="prompt, seed, steps, guidance, width, height, out")
+    command("presets", _presets, "table of presets")
+    command("families", _families, "table of families and models")
+    return parser
+
+
+# --------------------------------------------------------------------------- train, resume, check
+
+
+def _load(args: argparse.Namespace) -> TrainConfig:
+    values = resolve.override(resolve.load(args.preset), args.wishes)
+    return resolve.resolve(resolve.validate(values), detect())
+
+
+def _train(args: argparse.Namespace) -> int:
+    config = _load(args)
+    if args.run_dir:
+        target = args.run_dir.expanduser().absolute()
+        config = resolve.with_changes(config, {"run": {"output_dir": str(target.parent), "name": target.name}})
+    report = preflight.check(config, detect())
+    _print_report(report, sys.stderr, levels=("ok",))  # the run itself tells its warnings
+    report.raise_problems()
+    run = RunDir(Path(config.run.output_dir) / config.run.name)
+    run.create(resolve.dump(config))
+    return _work(run, resume=False)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    run = RunDir(args.run_dir.expanduser().absolute())
+    if not run.config.is_file():
+        raise ConfigError("RUN_DIR", f"{run.path} holds no run.", "Give a folder with a config.toml.")
+    info = worker_info(run)
+    if info and info.alive:
+        raise ConfigError("RUN_DIR", f"the run is going on in process {info.pid}.", "Stop it first.")
+    return _work(run, resume=True)
+
+
+def _work(run: RunDir, *, resume: bool) -> int:
+    """Do the run in this process, with a progress bar."""
+    from trainers.worker import work
+
+    progress = Progress()
+    try:
+        code = work(run, resume=resume, watch=progress)
+    finally:
+        progress.close()
+    if progress.failed:
+        print(f"{progress.failed.message} {progress.failed.hint}".strip(), file=sys.stderr)
+    elif progress.finished:
+        if progress.finished.summary:
+            print(progress.finished.summary)
+        print(run.path / progress.finished.path)
+    return code
+
+
+class Progress:
+    """Shows a run's events as a bar with loss and speed."""
+
+    def __init__(self) -> None:
+        self.failed: RunFailed | None = None
+        self.finished: RunFinished | None = None
+        self._bar = None
+        self._validation = ""
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case PhaseChanged(phase="training", total=int(total)):
+                self._open(total, event.done or 0)
+            case PhaseChanged(phase=phase, detail=detail, done=done) if phase != "training" and not done:
+                self._say(f"{phase}{f': {detail}' if detail else ''}")
+            case StepDone():
+                self._step(event)
+            case ValidationDone(loss=loss):
+                self._validation = f", validation {loss:.4f}"
+            case Warned():
+                self._say(f"warning: {event.message} {event.hint}".strip())
+            case Measured(step=step, values=values):
+                self._say(f"measured at step {step}: " + ", ".join(f"{k} {v:.0%}" for k, v in values.items()))
+            case RunFailed():
+                self.failed = event
+            case RunFinished():
+                self.finished = event
+
+    def _open(self, total: int, done: int) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
+
+    def _step(self, event: StepDone) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {event.loss:.4f}{self._validation}", refresh=False)
+            self._bar.update(event.step - self._bar.n)
+
+    def _say(self, text: str) -> None:
+        if self._bar is None:
+            print(text, file=sys.stderr)
+        elif text.startswith(("warning", "measur")):
+            self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _check(args: argparse.Namespace) -> int:
+    report = preflight.check(_load(args), detect())
+    _print_report(report, sys.stdout, levels=("ok", "warning"))  # problems follow as the command's error
+    report.raise_problems()
+    return EXIT_DONE
+
+
+def _print_report(report: preflight.Report, file: TextIO, levels: tuple[preflight.Level, ...]) -> None:
+    for finding in report.findings:
+        if finding.level in levels:
+            print(f"{finding.level:8}{finding.message} {finding.hint}".rstrip(), file=file)
+    if report.plan:
+        print(f"{'plan':8}{report.plan.sentence()}", file=file)
+
+
+# --------------------------------------------------------------------------- sample
+
+
+def _sample(args: argparse.Namespace) -> int:
+    from trainers.draw import draw_with_adapter
+
+    for path in draw_with_adapter(args.adapter.expanduser().absolute(), args.wishes):
+        print(path)
+    return EXIT_DONE
+
+
+# --------------------------------------------------------------------------- tables
+
+
+def _presets(args: argparse.Namespace) -> int:
+    import tomllib
+
+    for folder in (PRESETS, data_dir() / "presets"):
+        for file in sorted(folder.glob("*.toml")):
+            values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+            print(f"{file.stem:20} {values.get('title', '')}\n{'':20} {values.get('summary', '')}")
+    return EXIT_DONE
+
+
+def _families(args: argparse.Namespace) -> int:
+    for name, family in catalog.FAMILIES.items():
+        print(f"{name}: {family.title}; objectives: {', '.join(family.objectives)}; targets: {', '.join(family.targets)}")
+        for key, model in catalog.MODELS.items():
+            if model.family == name:
+                size = "built in" if model.built_in else f"{model.download_gib:.1f} GB"
+                gated = ", gated" if model.gated else ""
+                print(f"  {key:14} {model.title}: {size}{gated}, {model.licence}. {model.note}")
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

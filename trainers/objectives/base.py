@@ -1,0 +1,65 @@
+"""The denoiser with its adapter as objectives see it, and what they return."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from trainers.adapters import Adapter
+from trainers.data.dataset import Batch
+from trainers.families.base import Conditioning, ModelFamily
+
+
+@dataclass(frozen=True)
+class LossResult:
+    """loss: scalar with gradient; per_sample [B] detached; metrics: numbers for the plots."""
+
+    loss: Tensor
+    per_sample: Tensor
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Denoiser:
+    """Family and adapter behind one question: how wrong is the prediction?"""
+
+    def __init__(self, family: ModelFamily, adapter: Adapter) -> None:
+        self.family, self.adapter = family, adapter
+
+    def error(
+        self,
+        latents: Tensor,
+        cond: Conditioning,
+        noise: Tensor,
+        sigma: Tensor,
+        mask: Tensor | None = None,
+        *,
+        reference: bool = False,
+    ) -> Tensor:
+        """Mean squared error of each sample, [B] fp32.
+
+        latents, noise [B,C,h,w] fp32; sigma [B] fp32; mask [B,1,h,w] weighs places, None for all alike.
+        reference: ask the model without the adapter.
+        """
+        process = self.family.process
+        # mixed in fp32, and cast by the family at the model's door
+        noisy = process.add_noise(latents, noise, sigma)
+        with self.adapter.disabled() if reference else contextlib.nullcontext():
+            predicted = self.family.predict(noisy, sigma, cond)
+        squared = (predicted.float() - process.target(latents, noise, sigma)).square()
+        if mask is None:
+            return squared.flatten(1).mean(1)
+        weight = mask.expand_as(squared)
+        return (squared * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1e-6)
+
+
+class Objective(Protocol):
+    """From a batch with its noise to one number."""
+
+    def loss(self, denoiser: Denoiser, batch: Batch, noise: Tensor, sigma: Tensor) -> LossResult:
+        """noise [B,C,h,w] fp32, sigma [B] fp32: drawn by the loop, so that they follow from (seed, step, sample)."""
+        ...
+
+

@@ -1,0 +1,218 @@
+"""One process, one run: `python -m trainers.worker RUN_DIR [--resume]`.
+
+Reads the folder's config, writes its events, checkpoints, previews and the adapter file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING
+
+from trainers import catalog, preflight, resolve
+from trainers.config import TrainConfig
+from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, AtelierError
+from trainers.events import Emit, Event, Measured, PhaseChanged, RunFailed, RunFinished, Warned
+from trainers.machine import detect
+from trainers.rundir import Command, EventLog, Heartbeat, RunDir, read_lines
+
+if TYPE_CHECKING:
+    from trainers.data.dataset import Dataset
+    from trainers.families.base import ModelFamily, Runtime
+    from trainers.loop import RunResult
+
+log = logging.getLogger(__name__)
+
+
+class FileControl:
+    """Commands that arrive in `control.jsonl` after this worker started; a signal counts as "stop"."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run, self._offset, self._since = run, 0, time.time()
+        self._stop = False
+
+    def __call__(self) -> list[Command]:
+        lines = read_lines(self._run.control, self._offset)
+        self._offset = lines.offset
+        commands = [record["command"] for record in lines.records if record.get("time", 0) >= self._since]
+        if self._stop:
+            self._stop = False
+            commands.append("stop")
+        return commands
+
+    def stop_on_signals(self) -> None:
+        """The first Ctrl-C or SIGTERM saves and stops; the second ends at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+            signal.signal(number, signal.default_int_handler)
+
+        signal.signal(signal.SIGINT, ask)
+        signal.signal(signal.SIGTERM, ask)
+
+
+def work(run: RunDir, *, resume: bool = False, watch: Callable[[Event], None] | None = None) -> int:
+    """Do the run and return its exit code. watch: sees every event beside the file."""
+    control = FileControl(run)
+    control.stop_on_signals()
+    heartbeat, event_log = Heartbeat(run), EventLog(run)
+
+    def emit(event: Event) -> None:
+        event_log.emit(event)
+        if watch:
+            watch(event)
+
+    code = EXIT_FAILED
+    try:
+        code = _run(run, emit, control, resume)
+    except AtelierError as error:
+        emit(RunFailed(error.message, error.hint))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        emit(RunFailed("Ended by a second interrupt.", "Resume from the last checkpoint."))
+        code = EXIT_STOPPED
+    except Exception as error:  # the boundary: whatever went wrong is shown, never lost
+        log.exception("the run failed")
+        message, hint = explain(error)
+        emit(RunFailed(message, hint, traceback.format_exc()))
+    finally:
+        event_log.close()
+        heartbeat.close(code)
+    return code
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """What happened and what to do, for errors that users meet."""
+    from trainers.memory import is_out_of_memory
+
+    if is_out_of_memory(error):
+        return (
+            "Out of memory.",
+            "Set memory.quantize = fp8 or memory.gradient_checkpointing = on, lower data.resolution or "
+            "schedule.batch_size, or close other programs that use the card. Then resume.",
+        )
+    if isinstance(error, OSError) and error.errno == 28:
+        return "The disk is full.", "Free some space, then resume."
+    if type(error).__name__ in ("GatedRepoError", "RepositoryNotFoundError"):
+        return str(error).splitlines()[0], "Accept the model's licence on huggingface.co, and sign in with `hf auth login`."
+    return f"{type(error).__name__}: {error}", "The log has the details."
+
+
+def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
+    begun = time.monotonic()
+    emit(PhaseChanged("preparing", "checking pictures"))
+    config = resolve.validate(resolve.parse_toml(run.config.read_text(encoding="utf-8")))
+    machine = detect()
+    report = preflight.check(config, machine, resuming=True)
+    report.raise_problems()
+    assert report.scan
+    for finding in report.findings:
+        if finding.level == "warning":
+            emit(Warned(finding.code, finding.message, finding.hint))
+
+    emit(PhaseChanged("loading", "libraries"))
+    quiet_libraries()
+    from trainers.data.dataset import Dataset
+    from trainers.export import save_adapter
+    from trainers.families import load_family
+    from trainers.loop import train
+    from trainers.objectives import make_objective
+
+    runtime = make_runtime(config)
+    family = load_family(config, runtime)
+    spec = catalog.FAMILIES[config.model.family]
+    dataset = Dataset(report.scan, config, family, runtime.device, spec.pixel_multiple)
+    probe = _probe(config)
+    texts = (*config.sample.prompts, *(probe.prompts() if probe else ()))
+    dataset.encode(texts, lambda what, done, total: emit(PhaseChanged("caching", what, done, total)))
+
+    objective = make_objective(config.objective)
+    result = train(config, family, objective, dataset, run, runtime, emit, control, resume=resume)
+
+    path = run.adapter(config.run.name)
+    save_adapter(path, result.adapter, family, config, result.step, len(dataset.samples))
+    summary = ""
+    if probe and not result.stopped:
+        summary = _measure(probe, config, family, dataset, result, emit)
+    emit(RunFinished(result.step, path.name, round(time.monotonic() - begun, 1), result.stopped, summary))
+    return EXIT_STOPPED if result.stopped else EXIT_DONE
+
+
+def make_runtime(config: TrainConfig) -> Runtime:
+    """Device and number format of this process. A card that torch cannot use is said, not passed over."""
+    import torch
+
+    from trainers.export import DTYPES
+    from trainers.families.base import Runtime
+
+    torch.set_num_threads(int(config.run.threads))
+    name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda":
+        torch.set_float32_matmul_precision("high")
+    return Runtime(
+        device=torch.device(name),
+        dtype=DTYPES[config.model.precision],
+        quantize=config.memory.quantize,
+        gradient_checkpointing=config.memory.gradient_checkpointing == "on",
+    )
+
+
+def quiet_libraries() -> None:
+    """Progress is told by events; the bars of the libraries would only clutter the log."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _probe(config: TrainConfig) -> ModuleType | None:
+    """What can judge this model's pictures by rule, where there is such a thing."""
+    model = catalog.model_of(config.model.base, config.model.family)
+    if not model.probe:
+        return None
+    module = importlib.import_module(model.probe)
+    return module if module.applies(config) else None
+
+
+def _measure(
+    probe: ModuleType, config: TrainConfig, family: ModelFamily, dataset: Dataset, result: RunResult, emit: Emit
+) -> str:
+    """Judge the model with the adapter and without; the sentence that says how it came out."""
+    from trainers.sampling import draw_prompts
+
+    def draw(prompts: list[str], seeds: list[int]) -> list:
+        return draw_prompts(family, dataset, config, prompts, seeds)
+
+    emit(PhaseChanged("measuring", "what was learned"))
+    with result.adapter.disabled():
+        before = probe.measure(draw)
+    after = probe.measure(draw)
+    for step, shares in ((0, before), (result.step, after)):
+        emit(Measured(step, {"concept": shares.concept, "others": shares.others}))
+    return probe.line(before, after)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m trainers.worker", description=__doc__)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    run = RunDir(args.run_dir.resolve())
+    if not run.config.is_file():
+        print(f"{run.path} holds no config.toml.", file=sys.stderr)
+        return 2
+    return work(run, resume=args.resume)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
