@@ -1,20 +1,22 @@
 """The folder of one run: the only truth about it. The app's database is an index of such folders.
 
-    config.toml  events.jsonl  control.jsonl  worker.json  worker.log  samples/  checkpoints/  NAME.safetensors
+config.toml  events.jsonl  control.jsonl  worker.json  worker.log  samples/  checkpoints/  NAME.safetensors
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import re
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import psutil
 
@@ -24,7 +26,9 @@ HEARTBEAT_S = 2.0
 STALE_S = 60.0  # no heartbeat for this long: the worker hangs or its machine slept
 
 Command = Literal["stop", "save", "sample", "pause", "resume"]
-COMMANDS: tuple[Command, ...] = ("stop", "save", "sample", "pause", "resume")
+COMMANDS: tuple[Command, ...] = get_args(Command)
+
+log = logging.getLogger(__name__)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -37,11 +41,22 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        os.chmod(name, 0o644)  # mkstemp gives the owner alone access
+        _replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _replace(source: str, target: Path) -> None:
+    """os.replace; waits up to a second for a reader to go, as Windows replaces no file that is open."""
+    for pause_s in (0.02, 0.1, 0.3, 0.6):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            time.sleep(pause_s)
+    os.replace(source, target)
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ def read_lines(path: Path, offset: int = 0, limit_bytes: int = 1 << 20) -> Lines
     end = chunk.rfind(b"\n") + 1
     records = []
     for line in chunk[:end].splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError):  # a torn line may break off within a character, too
             record = json.loads(line)
             if isinstance(record, dict):
                 records.append(record)
@@ -121,15 +136,21 @@ class RunDir:
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:06d}"
 
+    def whole_checkpoints(self) -> list[Path]:
+        """Checkpoints by step, oldest first; folders that were being written have another name."""
+        whole = [path for path in self.checkpoints.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+        return sorted(whole, key=lambda path: int(path.name.removeprefix("step-")))
+
     def latest_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint; folders that were being written have another name."""
-        return max(self.checkpoints.glob("step-[0-9]*"), default=None)
+        """The newest whole checkpoint."""
+        whole = self.whole_checkpoints()
+        return whole[-1] if whole else None
 
     def send(self, command: Command) -> None:
         """Ask the worker for something; it reads the file between steps."""
         if command not in COMMANDS:
             raise ValueError(f"unknown command {command!r}")
-        with self.control.open("a", encoding="utf-8") as file:
+        with self.control.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps({"time": round(time.time(), 3), "command": command}) + "\n")
 
 
@@ -137,30 +158,32 @@ class EventLog:
     """Appends events to `events.jsonl`; sequence numbers go on where an earlier worker stopped."""
 
     def __init__(self, run: RunDir) -> None:
-        self._seq = max((record.get("seq", 0) for record in all_records(run.events)), default=0)
-        self._file = run.events.open("a", encoding="utf-8")
         self._lock = threading.Lock()
-        if self._torn(run.events):  # a worker was killed while it wrote: end its line
-            self._file.write("\n")
+        self._file = run.events.open("a+b")
+        self._end_torn_line()
+        self._seq = max((record.get("seq", 0) for record in all_records(run.events)), default=0)
 
-    @staticmethod
-    def _torn(path: Path) -> bool:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            if not size:
-                return False
-            file.seek(size - 1)
-            return file.read(1) != b"\n"
+    def _end_torn_line(self) -> None:
+        """A worker that was killed may have left half a line, or a whole one without its end."""
+        if self._file.seek(0, os.SEEK_END):
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._write(b"\n")
+
+    def _write(self, line: bytes) -> None:
+        self._file.write(line)
+        self._file.flush()
 
     def emit(self, event: Event) -> None:
         with self._lock:
             self._seq += 1
-            self._file.write(to_line(event, self._seq) + "\n")
-            self._file.flush()
+            # names of files that are not UTF-8 hold lone surrogates, which become escapes that JSON reads back
+            self._write(f"{to_line(event, self._seq)}\n".encode(errors="backslashreplace"))
 
     def close(self) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._lock:
+            os.fsync(self._file.fileno())
+            self._file.close()
 
 
 def all_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -172,7 +195,10 @@ def all_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class Heartbeat:
-    """Says in `worker.json` who works on the run and that it lives, until closed. Start time guards against reused pids."""
+    """Says in `worker.json` who works on the run and that it lives, until closed.
+
+    The start time tells the worker from another process that got its pid later.
+    """
 
     def __init__(self, run: RunDir) -> None:
         self._run = run
@@ -184,7 +210,10 @@ class Heartbeat:
 
     def _loop(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
-            self._beat()
+            try:
+                self._beat()
+            except OSError:  # a full disk must not end the thread: the next beat may be written again
+                log.warning("the heartbeat could not be written", exc_info=True)
 
     def _beat(self, **more: Any) -> None:
         write_atomic(self._run.worker, json.dumps({**self._identity, "heartbeat": time.time(), **more}))
@@ -197,7 +226,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What `worker.json` says. alive: that very process still runs; silent_s: seconds since its last heartbeat."""
+    """What `worker.json` says. started, heartbeat: Unix time; alive: that very process still runs."""
 
     pid: int
     started: float
@@ -207,6 +236,7 @@ class WorkerInfo:
 
     @property
     def silent_s(self) -> float:
+        """Seconds since the last heartbeat."""
         return max(0.0, time.time() - self.heartbeat)
 
 
@@ -215,7 +245,7 @@ def worker_info(run: RunDir) -> WorkerInfo | None:
     try:
         record = json.loads(run.worker.read_text())
         pid, started = int(record["pid"]), float(record["started"])
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     exit_code = record.get("exit_code")
     alive = exit_code is None and is_process(pid, started)
@@ -226,6 +256,7 @@ def is_process(pid: int, started: float) -> bool:
     """The process `pid` runs and is the one that was started then (pids are used again)."""
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - started) < 2 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        same = bool(abs(process.create_time() - started) < 2)
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # a process that we may not look at is not ours
         return False
