@@ -1,0 +1,1 @@
+"""What launch.py does before Atelier's packages are installed: standard library only."""
