@@ -18,7 +18,10 @@ OVERHEAD_GIB = {"cuda": 1.0, "mps": 0.8, "cpu": 0.9}  # context, kernels and lib
 
 @dataclass(frozen=True)
 class Plan:
-    """steps: optimizer steps; seconds: of training and previews; memory_gib: peak on the device; disk_gib: that the run adds."""
+    """pictures: in the folder; steps: of the optimizer; seconds: from start to file; memory_gib: peak on the device.
+
+    disk_gib: that the run adds; measured: seconds_per_step comes from an earlier run, not from a guess.
+    """
 
     pictures: int
     steps: int
@@ -27,7 +30,21 @@ class Plan:
     seconds: float
     memory_gib: float
     disk_gib: float
-    measured: bool  # seconds_per_step comes from an earlier run, not from a guess
+    measured: bool
+
+    def sentence(self) -> str:
+        """As in "300 steps, about 1 min 20 s, peak about 1.2 GB"."""
+        return f"{self.steps} steps, about {duration(self.seconds)}, peak about {self.memory_gib:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """As in "45 s", "4 min 20 s", "3 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def batches_per_epoch(pictures: int, config: TrainConfig) -> int:
@@ -56,25 +73,43 @@ def held_out(pictures: int, config: TrainConfig) -> int:
     return min(pictures - 1, max(1, round(pictures * config.validation.fraction)))
 
 
-def forecast(config: TrainConfig, machine: Machine, pictures: int, measured_step_s: float | None = None) -> Plan:
-    """The plan of a resolved config. measured_step_s: seconds a step took in an earlier run of this kind."""
+def forecast(
+    config: TrainConfig,
+    machine: Machine,
+    pictures: int,
+    measured_step_s: float | None = None,
+    *,
+    batches: int | None = None,
+) -> Plan:
+    """The plan of a resolved config.
+
+    measured_step_s: seconds a step took in an earlier run of this kind; batches: in an epoch, when the
+    sizes of the pictures are known (a batch has one size).
+    """
     model = catalog.model_of(config.model.base, config.model.family)
-    batches = batches_per_epoch(training_pictures(pictures, config), config)
+    batches = batches or batches_per_epoch(training_pictures(pictures, config), config)
     steps = total_steps(config, batches)
     tokens = _tokens(config, model)
     step_s = measured_step_s or _guess_step_s(config, machine, model, tokens)
-    samples = len(config.sample.prompts) * (2 + (steps - 1) // config.sample.every_steps if config.sample.every_steps else 2)
+    previews = _previews(config, steps)
     preview_s = model.denoiser_params * 2e9 * tokens / FLOPS[machine.device] * int(config.sample.steps)
     return Plan(
         pictures=pictures,
         steps=steps,
         epochs=steps * config.schedule.gradient_accumulation / batches,
         seconds_per_step=step_s,
-        seconds=step_s * steps + samples * preview_s + _start_s(model, machine),
+        seconds=step_s * steps + previews * preview_s + _start_s(model),
         memory_gib=_memory_gib(config, machine, model, tokens),
-        disk_gib=_disk_gib(config, model, pictures, tokens, samples),
+        disk_gib=_disk_gib(config, model, pictures, tokens, steps, previews),
         measured=measured_step_s is not None,
     )
+
+
+def _previews(config: TrainConfig, steps: int) -> int:
+    """Pictures drawn: of each prompt one before, one after, and those on the way."""
+    every = config.sample.every_steps
+    on_the_way = (steps - 1) // every if every else 0
+    return len(config.sample.prompts) * (2 + on_the_way)
 
 
 def _tokens(config: TrainConfig, model: catalog.ModelSpec) -> int:
@@ -90,7 +125,8 @@ def _guess_step_s(config: TrainConfig, machine: Machine, model: catalog.ModelSpe
     return FIXED_STEP_S[machine.device] + work / FLOPS[machine.device]
 
 
-def _start_s(model: catalog.ModelSpec, machine: Machine) -> float:
+def _start_s(model: catalog.ModelSpec) -> float:
+    """Imports, and two seconds for each billion of weights that is read."""
     return 10 + 2 * (model.denoiser_params + model.text_params)
 
 
@@ -103,20 +139,27 @@ def _memory_gib(config: TrainConfig, machine: Machine, model: catalog.ModelSpec,
     """The largest of two stages: encoding captions, and training (base, adapter with AdamW, activations)."""
     compute = BYTES[config.model.precision]
     stored = BYTES["fp8"] if config.memory.quantize == "fp8" else compute
-    base = model.denoiser_params * 1e9 * stored
-    unpacked = 2 * model.denoiser_params * 1e9 / model.layers * compute if stored < compute else 0
+    checkpointing = config.memory.gradient_checkpointing == "on"
+    weights = model.denoiser_params * 1e9
+    # 8-bit weights become the compute format for their block's turn; without checkpointing autograd keeps them so
+    unpacked = weights * compute * (2 / model.layers if checkpointing else 1) if stored < compute else 0
     adapter = adapter_params(config, model) * 16  # weight, gradient and two moments in fp32
-    per_layer = tokens * config.schedule.batch_size * model.width * compute
-    kept = model.layers * (1 if config.memory.gradient_checkpointing == "on" else 34) + 34
-    training = base + unpacked + adapter + per_layer * kept
+    # a block keeps about 34 activations as wide as its input; with checkpointing its input alone, and the rest of one
+    # block while that is computed again
+    kept = model.layers * (1 if checkpointing else 34) + 34
+    activations = kept * tokens * config.schedule.batch_size * model.width * compute
+    training = weights * stored + unpacked + adapter + activations
     encoding = (model.text_params + model.vae_params) * 1e9 * compute
     return max(training, encoding) / GIB + OVERHEAD_GIB[machine.device]
 
 
-def _disk_gib(config: TrainConfig, model: catalog.ModelSpec, pictures: int, tokens: int, samples: int) -> float:
+def _disk_gib(
+    config: TrainConfig, model: catalog.ModelSpec, pictures: int, tokens: int, steps: int, previews: int
+) -> float:
     adapter = adapter_params(config, model)
     every = config.save.every_steps
-    kept = config.save.keep_last or (config.schedule.max_steps // every if every else 1)
-    checkpoints = (kept + 1) * adapter * 12 if every else adapter * 12
+    made = 1 + (steps - 1) // every if every else 1
+    kept = min(made, config.save.keep_last) if config.save.keep_last else made
+    checkpoints = (kept + 1) * adapter * 12  # weight and two moments in fp32; one more while the next is written
     caches = pictures * (tokens * 64 * 4 + model.text_tokens * 4096 * 2)
-    return (checkpoints + caches + samples * 2e6 + adapter * BYTES[config.save.dtype]) / GIB
+    return (checkpoints + caches + previews * 2e6 + adapter * BYTES[config.save.dtype]) / GIB

@@ -23,9 +23,18 @@ def bucket_sizes(resolution: int, step: int) -> tuple[tuple[int, int], ...]:
 
 
 def bucket_of(width: int, height: int, resolution: int, step: int) -> tuple[int, int]:
-    """The bucket whose shape is nearest by log aspect ratio; of equal ones the larger."""
-    aspect = math.log(width / height)
-    return min(bucket_sizes(resolution, step), key=lambda size: (abs(math.log(size[0] / size[1]) - aspect), -size[0] * size[1]))
+    """The bucket whose shape is nearest by log aspect ratio; of equal ones the larger, then the squarer."""
+    aspect = _log_aspect((width, height))
+
+    def distance(size: tuple[int, int]) -> tuple[float, int, float]:
+        return abs(_log_aspect(size) - aspect), -size[0] * size[1], abs(_log_aspect(size))
+
+    return min(bucket_sizes(resolution, step), key=distance)
+
+
+def _log_aspect(size: tuple[int, int]) -> float:
+    # a difference of logs, not the log of a quotient: it is exactly opposite for the picture on its side
+    return math.log(size[0]) - math.log(size[1])
 
 
 def cover(width: int, height: int, bucket: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
