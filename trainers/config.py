@@ -233,7 +233,8 @@ class Noise(Section):
     shift: Annotated[float, Field(gt=0)] | Auto = param(
         "auto",
         "Shift",
-        "Moves noise levels towards pure noise (above 1) or clean pictures. auto: by the family and the picture's size.",
+        "Moves noise levels towards pure noise (above 1) or clean pictures (below). "
+        "auto: by the family and the picture's size.",
         aka="discrete_flow_shift flux_shift time_shift",
     )
 
