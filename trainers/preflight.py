@@ -19,6 +19,7 @@ from trainers.errors import ConfigError, ConfigErrors
 from trainers.machine import GIB, Machine
 
 Level = Literal["ok", "warning", "problem"]
+Scanner = Callable[[Path, str, Callable[[int, int], None] | None], folder.Scan]
 SPARE_DISK_GIB = 0.2
 MAX_CROP_LOSS = 0.3
 NAMED = 5  # unreadable files that a message names
@@ -60,12 +61,14 @@ def check(
     resuming: bool = False,
     measured_step_s: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    scanner: Scanner = folder.scan,
 ) -> Report:
     """Look at everything that a resolved config names. Reads every picture once; loads no weights.
 
-    progress: is told (pictures read, pictures in all) while the folder is read.
+    progress: is told (pictures read, pictures in all) while the folder is read. scanner: reads the folder; the app
+    gives one that remembers folders that have not changed.
     """
-    found, scan = _pictures(config, progress)
+    found, scan = _pictures(config, progress, scanner)
     forecast = None
     if scan and scan.pictures:
         count = len(scan.pictures)
@@ -78,7 +81,7 @@ def check(
 
 
 def _pictures(
-    config: TrainConfig, progress: Callable[[int, int], None] | None
+    config: TrainConfig, progress: Callable[[int, int], None] | None, scanner: Scanner
 ) -> tuple[list[Finding], folder.Scan | None]:
     def problem(code: str, message: str, hint: str) -> tuple[list[Finding], None]:
         return [Finding("problem", code, message, hint, "data.folder")], None
@@ -94,7 +97,7 @@ def _pictures(
         return problem("not_a_folder", f"{path} is a file.", f"Give the folder that holds it: {path.parent}")
     if not os.access(path, os.R_OK | os.X_OK):
         return problem("not_readable", f"{path} may not be read.", "Change its permissions, or choose another folder.")
-    scan = folder.scan(path, config.data.caption_extension, progress)
+    scan = scanner(path, config.data.caption_extension, progress)
     if not scan.pictures and not scan.bad:
         endings = ", ".join(sorted(ending[1:] for ending in folder.PICTURE_ENDINGS))
         return problem("empty_folder", f"there are no pictures in {path}.", f"Put pictures into it ({endings}).")
