@@ -1,0 +1,1 @@
+"""Runs as jobs: the queue, the workers, and the index of run folders."""

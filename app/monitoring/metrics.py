@@ -1,0 +1,242 @@
+"""The series of each run, kept in memory and rebuilt from its `events.jsonl` when needed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+from bisect import bisect_left
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainers.rundir import RunDir, read_lines
+
+MAX_POINTS = 4000
+MAX_MARKS = 400
+RECENT_STEPS = 50
+POINT_FIELDS = ("loss", "learning_rate", "grad_norm", "seconds", "memory_gib")
+
+Record = dict[str, Any]
+Point = tuple[Any, ...]  # step, then POINT_FIELDS
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """One preview. path: relative to the run folder."""
+
+    step: int
+    index: int
+    prompt: str
+    seed: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """What a page lacks. first: index of the first point sent; count: points there are; more: ask again at once."""
+
+    first: int
+    count: int
+    points: list[Point]
+    validation: list[tuple[int, float | None]]
+    marks: list[tuple[Any, ...]]
+    more: bool
+
+
+def short(value: float | None) -> float | None:
+    """A number with five significant digits, which is what a plot can show."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.5g}")
+
+
+class Series:
+    """Everything that the events of one run said so far. Safe to read and feed from several threads.
+
+    At most MAX_POINTS points are held: beyond that every second one is dropped, `stride` doubles, and only steps
+    1, 1 + stride, 1 + 2 stride ... are kept. `revision` counts such thinnings and every return to an earlier step.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.offset = 0  # bytes of events.jsonl that are in
+        self.points: list[Point] = []
+        self.stride = 1
+        self.revision = 0
+        self.step = 0
+        self.total = 0  # as the worker counts; 0 until it says so
+        self.loss: float | None = None
+        self.phase = ""
+        self.detail = ""
+        self.validation: list[tuple[int, float | None]] = []
+        self.marks: deque[tuple[Any, ...]] = deque(maxlen=MAX_MARKS)
+        self.samples: dict[tuple[int, int], SampleFile] = {}
+        self.outcome: Record | None = None  # run_finished or run_failed, if it is the worker's last word
+        self.first_time: float | None = None
+        self.last_time: float | None = None
+        self.worked_s = 0.0
+        self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._goes_on = False  # a new worker has started on a run that has points
+
+    def add(self, records: Iterable[Record], start: int, end: int) -> bool:
+        """Take in records that lie at bytes `start` to `end` of the file. False when others are missing before them.
+
+        Records that are already in are passed over, so that a series can be fed from a queue and from the file.
+        """
+        with self.lock:
+            if end <= self.offset:
+                return True
+            if start != self.offset:
+                return False
+            for record in records:
+                self._add(record)
+            self.offset = end
+            return True
+
+    def catch_up(self, events: Path) -> None:
+        """Read what the file has beyond `offset`."""
+        with self.lock:
+            while (lines := read_lines(events, self.offset)).offset > self.offset:
+                self.add(lines.records, self.offset, lines.offset)
+
+    def begin_session(self) -> None:
+        """A new worker starts: the last word of the one before no longer counts."""
+        with self.lock:
+            self.outcome = None
+            self.phase, self.detail = "", ""
+            self.last_time = None
+            self._recent.clear()
+            self._goes_on = bool(self.points)
+
+    def _add(self, record: Record) -> None:
+        kind = record.get("kind")
+        if kind == "phase_changed" and record.get("phase") == "preparing":
+            self.begin_session()
+        self._clock(record.get("time"))
+        handler = getattr(self, f"_on_{kind}", None)
+        if handler:
+            handler(record)
+
+    def _clock(self, time: Any) -> None:
+        if not isinstance(time, int | float):
+            return
+        if self.first_time is None:
+            self.first_time = time
+        if self.last_time is not None:
+            self.worked_s += max(0.0, time - self.last_time)
+        self.last_time = time
+
+    def _on_phase_changed(self, record: Record) -> None:
+        self.outcome = None
+        self.phase = str(record.get("phase", ""))
+        self.detail = str(record.get("detail") or "")
+        done, total = record.get("done"), record.get("total")
+        if self.phase == "training":
+            self.total = int(total or self.total)
+        elif done is not None and total:
+            self.detail = f"{self.detail} {done} of {total}".strip()
+
+    def _on_step(self, record: Record) -> None:
+        step = int(record.get("step", 0))
+        if step <= self.step:
+            self._go_back(step)
+        if self._goes_on:
+            self._goes_on = False
+            self._mark(step, "resumed")
+        self.step, self.phase, self.detail, self.outcome = step, "training", "", None
+        self.loss = record.get("loss")
+        if isinstance(seconds := record.get("seconds"), int | float):
+            self._recent.append(seconds)
+        if (step - 1) % self.stride == 0:
+            self.points.append((step, *(short(record.get(name)) for name in POINT_FIELDS)))
+            if len(self.points) > MAX_POINTS:
+                self._thin()
+
+    def _thin(self) -> None:
+        self.stride *= 2
+        self.revision += 1
+        self.points = [point for point in self.points if (point[0] - 1) % self.stride == 0]
+
+    def _go_back(self, step: int) -> None:
+        """Forget step `step` and all after it: a run that goes on from a checkpoint trains them again."""
+        self.revision += 1
+        self.points = self.points[: self._index(step)]
+        self.validation = [entry for entry in self.validation if entry[0] < step]
+        self.marks = deque((mark for mark in self.marks if mark[0] < step), maxlen=MAX_MARKS)
+        self.samples = {key: sample for key, sample in self.samples.items() if key[0] < step}
+
+    def _index(self, step: int) -> int:
+        return bisect_left(self.points, step, key=lambda point: point[0])
+
+    def _mark(self, step: int, kind: str, text: str = "") -> None:
+        self.marks.append((step, kind, text) if text else (step, kind))
+
+    def _on_validation_done(self, record: Record) -> None:
+        self.validation.append((int(record["step"]), short(record.get("loss"))))
+        if len(self.validation) > MAX_POINTS:
+            self.validation = self.validation[::2]
+
+    def _on_checkpoint_saved(self, record: Record) -> None:
+        self._mark(int(record["step"]), "checkpoint")
+
+    def _on_sample_ready(self, record: Record) -> None:
+        sample = SampleFile(*(record[name] for name in ("step", "index", "prompt", "seed", "path")))
+        self.samples[sample.step, sample.index] = sample
+
+    def _on_warned(self, record: Record) -> None:
+        self._mark(self.step, "warned", str(record.get("code", "")))
+
+    def _on_run_finished(self, record: Record) -> None:
+        self.outcome = record
+
+    def _on_run_failed(self, record: Record) -> None:
+        self.outcome = record
+
+    def seconds_per_step(self) -> float | None:
+        """Median of the last steps; None before the first."""
+        with self.lock:
+            return statistics.median(self._recent) if self._recent else None
+
+    def since(self, cursor: int, limit: int) -> Fresh:
+        """Points from index `cursor` on, `limit` at most; from 0 when the cursor is not one of this series.
+
+        Validation and marks are those from the step of the page's last point on, so the newest may come twice.
+        """
+        with self.lock:
+            count = len(self.points)
+            first = cursor if 0 <= cursor <= count else 0
+            points = self.points[first : first + limit]
+            more = first + len(points) < count
+            low = self.points[first - 1][0] if first else 0
+            high = points[-1][0] if more else math.inf
+            validation = [entry for entry in self.validation if low <= entry[0] <= high]
+            marks = [mark for mark in self.marks if low <= mark[0] <= high]
+            return Fresh(first, count, points, validation, marks, more)
+
+
+class Metrics:
+    """The series of the runs that somebody looks at or that go on; the least used ones are dropped."""
+
+    def __init__(self, capacity: int = 32) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._series: OrderedDict[str, Series] = OrderedDict()
+
+    def load(self, run_id: str, run: RunDir, *, live: bool = False) -> Series:
+        """The series of a run, up to date with its file. live: a supervisor feeds it, so the file is not read again."""
+        with self._lock:
+            known = run_id in self._series
+            series = self._series.setdefault(run_id, Series())
+            self._series.move_to_end(run_id)
+            while len(self._series) > self._capacity:
+                self._series.popitem(last=False)
+        if not (live and known):
+            series.catch_up(run.events)
+        return series
+
+    def drop(self, run_id: str) -> None:
+        with self._lock:
+            self._series.pop(run_id, None)

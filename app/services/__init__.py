@@ -1,0 +1,1 @@
+"""What the pages ask for, without any page: plain functions and small frozen records."""

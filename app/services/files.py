@@ -1,0 +1,64 @@
+"""Files of runs that the page may fetch: found by run and name, confined to the run's folder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image
+
+from trainers.data.folder import PICTURE_ENDINGS, open_picture
+from trainers.rundir import RunDir
+
+THUMB_PX = 256
+
+
+def sample_url(run_id: str, path: str) -> str:
+    return f"/file/sample/{run_id}/{quote(Path(path).name)}"
+
+
+def thumb_url(run_id: str, path: str) -> str:
+    return f"/thumb/{run_id}/{quote(Path(path).name)}"
+
+
+def adapter_url(run_id: str, name: str) -> str:
+    return f"/file/adapter/{run_id}/{quote(name)}"
+
+
+def confined(root: Path, name: str) -> Path:
+    """The file `name` directly below `root`. Raises FileNotFoundError for all else, links that lead away included."""
+    folder = root.resolve()
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder) or path.parent != folder or not path.is_file():
+        raise FileNotFoundError(name)
+    return path
+
+
+def sample(run: RunDir, name: str) -> Path:
+    """A preview of the run. Raises FileNotFoundError."""
+    if Path(name).suffix.lower() not in PICTURE_ENDINGS:
+        raise FileNotFoundError(name)
+    return confined(run.samples, name)
+
+
+def adapter(run: RunDir, name: str) -> Path:
+    """The adapter file of the run. Raises FileNotFoundError."""
+    if Path(name).suffix != ".safetensors":
+        raise FileNotFoundError(name)
+    return confined(run.path, name)
+
+
+def thumbnail(picture: Path, cache: Path) -> Path:
+    """A small WebP of the picture, made once for each version of the file. Raises OSError when it is no picture."""
+    status = picture.stat()
+    key = f"{picture}\n{status.st_mtime_ns}\n{status.st_size}".encode()
+    target = cache / f"{hashlib.blake2b(key, digest_size=16).hexdigest()}.webp"
+    if not target.exists():
+        small = open_picture(picture)
+        small.thumbnail((THUMB_PX, THUMB_PX), Image.Resampling.LANCZOS)
+        cache.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(f".{id(small):x}.part")
+        small.save(part, "webp", quality=85)
+        part.replace(target)
+    return target

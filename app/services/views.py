@@ -1,0 +1,192 @@
+"""Records that the pages draw: a run at a glance, a run in full, and the small payloads of polling."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.jobs.row import RunRow
+from app.jobs.states import ACTIVE, State
+from app.monitoring.gpu import Reading
+from app.monitoring.metrics import SampleFile, Series, short
+from app.services import files, format
+from trainers.rundir import RunDir
+
+POINTS_PER_CALL = 400
+TRAINING_PHASES = ("training", "sampling", "validating", "saving")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A line of the list. Times are seconds since 1970; thumb_url is empty before the first preview."""
+
+    id: str
+    name: str
+    model: str
+    family: str
+    state: State
+    step: int
+    total: int
+    loss: float | None
+    created: float
+    started: float | None
+    ended: float | None
+    elapsed_s: float
+    seconds_per_step: float | None
+    position: int | None
+    reason: str
+    hint: str
+    thumb_url: str
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file that can be downloaded."""
+
+    name: str
+    size: str
+    bytes: int
+    url: str
+
+
+@dataclass(frozen=True)
+class SampleInfo:
+    """One preview picture."""
+
+    step: int
+    index: int
+    prompt: str
+    seed: int
+    url: str
+    thumb_url: str
+
+
+@dataclass(frozen=True)
+class RunDetail:
+    """A run in full. path: its folder; toml: its resolved configuration."""
+
+    summary: RunSummary
+    path: str
+    toml: str
+    files: list[FileInfo]
+    samples: list[SampleInfo]
+    resumable: bool
+    resume_step: int | None
+
+
+def summary_of(row: RunRow, state: State) -> RunSummary:
+    return RunSummary(
+        id=row.id,
+        name=row.name,
+        model=row.model,
+        family=row.family,
+        state=state,
+        step=row.step,
+        total=row.total_steps,
+        loss=short(row.loss),
+        created=row.created,
+        started=row.started,
+        ended=row.ended,
+        elapsed_s=round(row.worked_s),
+        seconds_per_step=short(row.seconds_per_step),
+        position=row.position,
+        reason=row.reason,
+        hint=row.hint,
+        thumb_url=files.thumb_url(row.id, row.thumbnail) if row.thumbnail else "",
+    )
+
+
+def sample_infos(run_id: str, series: Series) -> list[SampleInfo]:
+    """By step, then prompt."""
+    with series.lock:
+        samples = sorted(series.samples.values(), key=lambda sample: (sample.step, sample.index))
+    return [_sample_info(run_id, sample) for sample in samples]
+
+
+def _sample_info(run_id: str, sample: SampleFile) -> SampleInfo:
+    url, thumb = files.sample_url(run_id, sample.path), files.thumb_url(run_id, sample.path)
+    return SampleInfo(sample.step, sample.index, sample.prompt, sample.seed, url, thumb)
+
+
+def file_infos(run_id: str, run: RunDir) -> list[FileInfo]:
+    """The adapter files of the run."""
+    found = []
+    for path in sorted(run.path.glob("*.safetensors")):
+        length = path.stat().st_size
+        found.append(FileInfo(path.name, format.size(length), length, files.adapter_url(run_id, path.name)))
+    return found
+
+
+def step_of(checkpoint: Path | None) -> int | None:
+    return int(checkpoint.name.removeprefix("step-")) if checkpoint else None
+
+
+def eta_s(state: State, step: int, total: int, seconds_per_step: float | None) -> int | None:
+    """Seconds that the steps to come will take; None when nothing goes on or nothing was measured."""
+    if state not in ACTIVE or seconds_per_step is None or not total:
+        return None
+    return round(max(0, total - step) * seconds_per_step)
+
+
+def elapsed_s(state: State, series: Series) -> int:
+    """Seconds that workers spent on the run, pauses between them left out."""
+    with series.lock:
+        running = time.time() - series.last_time if state in ACTIVE and series.last_time else 0.0
+        return round(series.worked_s + max(0.0, running))
+
+
+def gpu_numbers(reading: Reading | None) -> list[float | None] | None:
+    """[use in percent, memory used, memory in all (GiB), temperature]; None without a card."""
+    if reading is None or reading.gpu is None:
+        return None
+    gpu = reading.gpu
+    used, total = round(gpu.memory_used_gib, 1), round(gpu.memory_total_gib, 1)
+    return [gpu.utilisation_percent, used, total, gpu.temperature_c]
+
+
+def cpu_numbers(reading: Reading | None) -> list[float] | None:
+    """[use in percent, memory used, memory in all (GiB)]."""
+    if reading is None:
+        return None
+    return [round(reading.cpu_percent), round(reading.ram_used_gib, 1), round(reading.ram_total_gib, 1)]
+
+
+def poll_payload(
+    row: RunRow, state: State, series: Series, cursor: int, reading: Reading | None, silent_s: float | None
+) -> dict[str, Any]:
+    with series.lock:
+        fresh = series.since(cursor, POINTS_PER_CALL)
+        total = series.total or row.total_steps
+        speed = series.seconds_per_step()
+        active = state in ACTIVE
+        return {
+            "run": row.id,
+            "state": state,
+            "phase": series.phase if active else "",
+            "detail": _detail(series, silent_s) if active else "",
+            "step": series.step,
+            "total": total,
+            "eta_s": eta_s(state, series.step, total, speed),
+            "sps": short(speed),
+            "elapsed_s": elapsed_s(state, series),
+            "from": fresh.first,
+            "n": fresh.count,
+            "stride": series.stride,
+            "rev": series.revision,
+            "points": fresh.points,
+            "more": fresh.more,
+            "val": fresh.validation,
+            "marks": fresh.marks,
+            "samples": len(series.samples),
+            "gpu": gpu_numbers(reading),
+            "cpu": cpu_numbers(reading),
+            "reason": f"{row.reason} {row.hint}".strip() if not active else "",
+        }
+
+
+def _detail(series: Series, silent_s: float | None) -> str:
+    if silent_s is not None:
+        return f"no sign of life for {format.duration(silent_s)}"
+    return series.detail[:120]
