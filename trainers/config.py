@@ -186,7 +186,7 @@ class Adapter(Section):
     rank: Annotated[int, Field(ge=1, le=1024)] | Auto = param(
         "auto",
         "Rank",
-        "Size of the adapter: more can hold more detail, and more of what you did not mean.",
+        "Size of the adapter: more can hold more detail, and more of what you did not mean. auto: by the model.",
         aka="network_dim r dim",
     )
     alpha: Annotated[float, Field(gt=0)] | Auto = param(
