@@ -14,11 +14,12 @@ from typing import Any, cast
 
 import sqlalchemy as sql
 from sqlalchemy import Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from app.jobs.folder import read_folder, run_id_of
 from app.jobs.row import RunRow
+from trainers.errors import AtelierError
 from trainers.rundir import RunDir
 
 log = logging.getLogger(__name__)
@@ -55,21 +56,15 @@ def database_url(data_dir: Path) -> str:
 
 
 class Store:
-    """Reads from any thread; only the supervisor writes."""
+    """Reads from any thread; only the supervisor writes. Raises AtelierError when the database cannot be opened."""
 
     def __init__(self, url: str) -> None:
         self._write = threading.RLock()
         try:
-            self._engine = _open(url)
-        except DatabaseError as error:
-            file = _sqlite_file(url)
-            if file is None or not file.is_file():
-                raise
-            log.warning("%s cannot be read (%s): it is set aside and rebuilt from the run folders", file, error.orig)
-            for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
-                if (part := file.with_name(name)).exists():
-                    part.replace(part.with_name(f"{name}.broken"))
-            self._engine = _open(url)
+            self._engine = _open_or_rebuild(url)
+        except (SQLAlchemyError, ImportError, OSError) as error:
+            message = f"The index of runs cannot be opened: {str(error).splitlines()[0]}."
+            raise AtelierError(message, "Check ATELIER_DATABASE_URL and the data folder.") from error
 
     def close(self) -> None:
         self._engine.dispose()
@@ -134,6 +129,21 @@ class Store:
         for run_id in known.keys() - seen:
             self.delete(run_id)
         return Reindexed(added, len(known.keys() - seen), tuple(alive))
+
+
+def _open_or_rebuild(url: str) -> Engine:
+    """A damaged SQLite file is set aside: the run folders hold everything that was in it."""
+    try:
+        return _open(url)
+    except DatabaseError as error:
+        file = _sqlite_file(url)
+        if file is None or isinstance(error, OperationalError) or not file.is_file():
+            raise
+        log.warning("%s is damaged (%s): it is set aside and rebuilt from the run folders", file, error.orig)
+    for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+        if (part := file.with_name(name)).exists():
+            part.replace(part.with_name(f"{name}.broken"))
+    return _open(url)
 
 
 def _open(url: str) -> Engine:

@@ -14,12 +14,14 @@ from trainers.rundir import RunDir
 THUMB_PX = 256
 
 
-def sample_url(run_id: str, path: str) -> str:
-    return f"/file/sample/{run_id}/{quote(Path(path).name)}"
-
-
-def thumb_url(run_id: str, path: str) -> str:
-    return f"/thumb/{run_id}/{quote(Path(path).name)}"
+def sample_urls(run_id: str, run: RunDir, path: str) -> tuple[str, str]:
+    """Addresses of a preview and of its small version, which change with the file. path: relative to the run folder."""
+    try:
+        version = (run.path / path).stat().st_mtime_ns
+    except OSError:
+        version = 0
+    name = f"{run_id}/{quote(Path(path).name)}?v={version:x}"
+    return f"/file/sample/{name}", f"/thumb/{name}"
 
 
 def adapter_url(run_id: str, name: str) -> str:

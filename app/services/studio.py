@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "sandbox"
 LOG_BYTES = 16_384
+CANCELLED = "Taken out of the queue."
 
 
 class Studio:
@@ -195,7 +196,7 @@ class Studio:
 
     def samples(self, run_id: str) -> list[SampleInfo]:
         row = self._store.get(run_id)
-        return views.sample_infos(run_id, self._series(row)) if row else []
+        return views.sample_infos(run_id, RunDir(Path(row.path)), self._series(row)) if row else []
 
     def log(self, run_id: str, offset: int) -> dict[str, Any]:
         """Text of the worker's log from byte `offset` on; at most the last 16 kB. Ask next with the returned offset."""
@@ -215,7 +216,7 @@ class Studio:
         if command not in COMMANDS:
             raise AtelierError(f"There is no command {command!r}.", f"Commands: {', '.join(COMMANDS)}.")
         if command == "stop" and self._supervisor.cancel(run_id):
-            return "Taken out of the queue."
+            return CANCELLED
         return self._supervisor.send(run_id, command)
 
     def resume_run(self, run_id: str) -> Started:
@@ -224,10 +225,11 @@ class Studio:
             return Started(run_id, [])
         return Started(None, [FieldError("run", "Only a run that was stopped, failed or interrupted can go on.")])
 
-    def cancel(self, run_id: str) -> None:
-        """Take a run out of the queue. Raises AtelierError when it does not wait."""
+    def cancel(self, run_id: str) -> str:
+        """Take a run out of the queue; the sentence says so. Raises AtelierError when it does not wait."""
         if not self._supervisor.cancel(run_id):
             raise AtelierError("This run does not wait in the queue.", "Stop it instead.")
+        return CANCELLED
 
     def delete_run(self, run_id: str) -> str:
         """Move the run's folder into the folder `trash`. Raises AtelierError while it runs or waits."""

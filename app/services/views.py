@@ -77,6 +77,7 @@ class RunDetail:
 
 
 def summary_of(row: RunRow, state: State) -> RunSummary:
+    thumb_url = files.sample_urls(row.id, RunDir(Path(row.path)), row.thumbnail)[1] if row.thumbnail else ""
     return RunSummary(
         id=row.id,
         name=row.name,
@@ -94,19 +95,19 @@ def summary_of(row: RunRow, state: State) -> RunSummary:
         position=row.position,
         reason=row.reason,
         hint=row.hint,
-        thumb_url=files.thumb_url(row.id, row.thumbnail) if row.thumbnail else "",
+        thumb_url=thumb_url,
     )
 
 
-def sample_infos(run_id: str, series: Series) -> list[SampleInfo]:
+def sample_infos(run_id: str, run: RunDir, series: Series) -> list[SampleInfo]:
     """By step, then prompt."""
     with series.lock:
         samples = sorted(series.samples.values(), key=lambda sample: (sample.step, sample.index))
-    return [_sample_info(run_id, sample) for sample in samples]
+    return [_sample_info(run_id, run, sample) for sample in samples]
 
 
-def _sample_info(run_id: str, sample: SampleFile) -> SampleInfo:
-    url, thumb = files.sample_url(run_id, sample.path), files.thumb_url(run_id, sample.path)
+def _sample_info(run_id: str, run: RunDir, sample: SampleFile) -> SampleInfo:
+    url, thumb = files.sample_urls(run_id, run, sample.path)
     return SampleInfo(sample.step, sample.index, sample.prompt, sample.seed, url, thumb)
 
 

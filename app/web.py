@@ -1,0 +1,158 @@
+"""The web application: own routes at once, and Gradio's pages as soon as they are built."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.desktop import APP_NAME
+from app.security import Guard, Policy
+from app.services import files
+from app.services.studio import Studio
+
+if TYPE_CHECKING:
+    from trainers.rundir import RunDir
+
+log = logging.getLogger(__name__)
+
+SPLASH = Path(__file__).with_name("splash.html")
+MAX_UPLOAD = "2gb"
+# the addresses of pictures change with the files
+KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+Build = Callable[[Studio], FastAPI]
+
+
+class Pages:
+    """ASGI application that shows a splash page until `build` is through, and then what it built."""
+
+    def __init__(self, studio: Studio, build: Build) -> None:
+        self._studio, self._build = studio, build
+        self._built: FastAPI | None = None
+        self.error = ""
+
+    @property
+    def ready(self) -> bool:
+        return self._built is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        inner: ASGIApp = self._built or _splash
+        await inner(scope, receive, send)
+
+    async def open(self, closing: asyncio.Event) -> None:
+        """Start the studio and build the pages in a thread; keep them up until `closing` is set."""
+        try:
+            built = await asyncio.to_thread(self._start)
+        except Exception:  # the boundary: the page says what the terminal shows in full
+            log.exception("the pages could not be built")
+            self.error = "Atelier could not start. The terminal says why."
+            return
+        # Gradio starts its queue in this context
+        async with built.router.lifespan_context(built):
+            self._built = built
+            await closing.wait()
+            self._built = None
+
+    def _start(self) -> FastAPI:
+        self._studio.start()
+        return self._build(self._studio)
+
+
+async def _splash(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        return
+    page = HTMLResponse(SPLASH.read_text(encoding="utf-8"), headers={"Cache-Control": "no-store"})
+    starting = JSONResponse({"detail": "Atelier is starting."}, 503)
+    await (page if scope["path"] == "/" else starting)(scope, receive, send)
+
+
+def build_pages(studio: Studio) -> FastAPI:
+    """Gradio's pages on an application of their own. Takes seconds: imports Gradio."""
+    import gradio as gr
+    from fastapi.staticfiles import StaticFiles
+
+    from app.ui import shell
+
+    inner = FastAPI(openapi_url=None)
+    inner.mount(shell.STATIC_ROUTE, StaticFiles(directory=shell.static_dir()))
+    options = {
+        **shell.mount_options(),
+        "footer_links": [],
+        "run_history": False,
+        "show_error": False,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "max_file_size": MAX_UPLOAD,
+        "blocked_paths": [str(studio.data_dir / name) for name in ("settings", "runs", "window")],
+    }
+    for path, page in shell.pages(studio).items():
+        page.queue(max_size=64)
+        gr.mount_gradio_app(inner, page, path=path, **options)
+    return inner
+
+
+def create_app(studio: Studio, *, policy: Policy | None = None, build: Build = build_pages) -> FastAPI:
+    """The whole application behind its guard. The studio is started, and closed, with it."""
+    pages = Pages(studio, build)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        closing = asyncio.Event()
+        opening = asyncio.create_task(pages.open(closing))
+        yield
+        closing.set()
+        await opening
+        await asyncio.to_thread(studio.close)
+
+    app = FastAPI(title="Atelier", lifespan=lifespan, openapi_url=None)
+    app.add_middleware(Guard, policy=policy or Policy())
+    app.get("/ready")(lambda: {"ready": pages.ready, "app": APP_NAME, "error": pages.error})
+    _add_file_routes(app, studio)
+    app.mount("/", pages)
+    return app
+
+
+def _add_file_routes(app: FastAPI, studio: Studio) -> None:
+    making = threading.BoundedSemaphore(4)  # thumbnails that are made at a time
+
+    @app.get("/file/sample/{run_id}/{name}")
+    def sample(run_id: str, name: str) -> FileResponse:
+        return FileResponse(_found(files.sample, _run(studio, run_id), name), headers=KEPT)
+
+    @app.get("/file/adapter/{run_id}/{name}")
+    def adapter(run_id: str, name: str) -> FileResponse:
+        path = _found(files.adapter, _run(studio, run_id), name)
+        return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+    @app.get("/thumb/{run_id}/{name}")
+    def thumb(run_id: str, name: str) -> FileResponse:
+        picture = _found(files.sample, _run(studio, run_id), name)
+        try:
+            with making:
+                small = files.thumbnail(picture, studio.data_dir / "cache" / "thumbs")
+        except (OSError, ValueError):
+            raise HTTPException(404, "This is no picture.") from None
+        return FileResponse(small, media_type="image/webp", headers=KEPT)
+
+
+def _run(studio: Studio, run_id: str) -> RunDir:
+    run = studio.run_dir(run_id)
+    if run is None:
+        raise HTTPException(404, "There is no such run.")
+    return run
+
+
+def _found(find: Callable[[RunDir, str], Path], run: RunDir, name: str) -> Path:
+    try:
+        return find(run, name)
+    except (OSError, ValueError):  # ValueError: a name with a null character
+        raise HTTPException(404, "There is no such file.") from None
