@@ -231,7 +231,7 @@ def _hub_model(config: TrainConfig, source: str) -> list[Finding]:
 def _output(config: TrainConfig, resuming: bool) -> list[Finding]:
     found = []
     target = Path(config.run.output_dir) / config.run.name
-    if not resuming and target.exists() and (target.is_file() or any(target.iterdir())):
+    if not resuming and os.path.exists(target) and (target.is_file() or any(target.iterdir())):
         message, hint = f"a run named {config.run.name!r} exists.", "Choose another name, or resume that run."
         found.append(Finding("problem", "name_exists", message, hint, "run.name"))
     for field, path in (("run.output_dir", target), ("data.cache_dir", Path(config.data.cache_dir))):
@@ -240,7 +240,7 @@ def _output(config: TrainConfig, resuming: bool) -> list[Finding]:
             message = f"{parent} cannot be written to."
             found.append(Finding("problem", "not_writable", message, "Choose another folder.", field))
     resume_from = config.adapter.resume_from
-    if resume_from and not Path(resume_from).is_file():
+    if resume_from and not os.path.isfile(resume_from):
         message, hint = f"there is no file {resume_from}.", "Give a LoRA file to continue from."
         found.append(Finding("problem", "no_adapter", message, hint, "adapter.resume_from"))
     return found
@@ -268,7 +268,7 @@ def _free_gib(path: Path) -> float:
 
 def _existing(path: Path) -> Path:
     """The path, or the nearest folder above it that exists."""
-    while not path.exists():
+    while not os.path.exists(path):
         path = path.parent
     return path
 

@@ -6,6 +6,7 @@ load (TOML or dict) -> override (key=value) -> validate (TrainConfig) -> resolve
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import reprlib
 import tomllib
@@ -35,7 +36,7 @@ def preset_path(name: str) -> Path | None:
     if not re.fullmatch(r"[\w.+-]+", name):
         return None
     files = (folder / f"{name}.toml" for folder in _preset_folders())
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if os.path.isfile(file)), None)
 
 
 def preset_names() -> list[str]:
@@ -231,7 +232,8 @@ def _filled(value: Any, default: Any) -> Any:
 
 def _anchored(source: str) -> str:
     """A model folder by its absolute path, so that a worker in another folder finds it; names and ids stay."""
-    return source if not source or source in catalog.MODELS else catalog.source_of(source)
+    known = {*catalog.MODELS, *(model.source for model in catalog.MODELS.values())}
+    return source if not source or source in known else catalog.source_of(source)
 
 
 def with_changes(config: TrainConfig, changes: dict[str, dict[str, Any]]) -> TrainConfig:
@@ -275,7 +277,7 @@ def _free_name(config: TrainConfig, folder: str, output_dir: Path) -> str:
     base = Path(config.model.base).name
     stem = re.sub(r"[^\w+-]+", "-", f"{subject}-{base}")[:MAX_STEM].strip("-") or "run"
     name, number = stem, 1
-    while (output_dir / name).exists():
+    while os.path.exists(output_dir / name):
         number += 1
         name = f"{stem}-{number}"
     return name
