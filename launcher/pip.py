@@ -136,6 +136,8 @@ def explain(log: str) -> tuple[str, str]:
 
 
 def last_lines(log: Path, count: int = 8) -> str:
-    """The end of a log, indented, without pip's remarks on its own settings."""
-    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip() and "is ignored" not in line]
-    return "\n".join("    " + line for line in lines[-count:])
+    """The end of a log, indented, without pip's remarks on its settings and its repeated attempts."""
+    remarks = ("is ignored", "Looking in", "WARNING: Retrying")
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    telling = [line for line in lines if not any(remark in line for remark in remarks)]
+    return "\n".join("    " + line for line in telling[-count:])

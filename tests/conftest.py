@@ -1,0 +1,44 @@
+"""What every test runs under: two threads, no network for models, a data folder of its own, no silent skips."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator
+
+import pytest
+
+# Before anything imports torch or reads the data folder, which already happens while tests are collected.
+_DATA = tempfile.TemporaryDirectory(prefix="atelier-tests-", ignore_cleanup_errors=True)
+os.environ |= {
+    "OMP_NUM_THREADS": "2",
+    "MKL_NUM_THREADS": "2",
+    "HF_HUB_OFFLINE": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "ATELIER_DATA_DIR": _DATA.name,
+}
+
+ALLOWED_TO_SKIP = "gpu"
+
+
+def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure that tells its reason. Expected failures, which are reported as skips too, stay."""
+    if os.environ.get("ATELIER_FORBID_SKIPS") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: skips are forbidden here (ATELIER_FORBID_SKIPS=1). {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not item.get_closest_marker(ALLOWED_TO_SKIP):
+        _forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
