@@ -59,7 +59,7 @@ def new_token() -> str:
 class Policy:
     """Who may come in.
 
-    bound: address that the server listens on; hosts: other names it is known by; token: empty for none; cookie: its name.
+    bound: address that the server listens on; hosts: other names it is known by; token: empty for none.
     """
 
     bound: str = "127.0.0.1"

@@ -33,7 +33,7 @@ POLL_S = 0.2
 WRITE_EVERY_S = 0.5
 DISCOVER_EVERY_S = 5.0
 KILL_AFTER_S = 10.0
-MESSAGES = 256  # batches that may wait for the consumer; beyond that the followers wait
+BACKLOG = 256  # batches that may wait for the consumer; beyond that the followers wait
 
 
 @dataclass
@@ -79,12 +79,13 @@ class Supervisor:
         *,
         poll_s: float = POLL_S,
         kill_after_s: float = KILL_AFTER_S,
+        backlog: int = BACKLOG,
     ) -> None:
         self._store, self._metrics, self._data_dir = store, metrics, data_dir
         self._worker_command, self._poll_s, self._kill_after_s = worker_command, poll_s, kill_after_s
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
-        self._messages: queue.Queue[News | Ended] = queue.Queue(MESSAGES)
+        self._messages: queue.Queue[News | Ended] = queue.Queue(backlog)
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._discovered = 0.0
@@ -95,7 +96,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Read the run folders, adopt the workers that live, start the threads and the next of the queue."""
-        self._discover()
+        self.discover()
         self._thread("consumer", self._consume)
         self._start_next()
 
@@ -208,7 +209,7 @@ class Supervisor:
                 self._store.update(waiting[0].id, state="starting", position=None)
                 self._follow(Job(waiting[0].id, RunDir(Path(waiting[0].path)), None, "starting"))
 
-    def _discover(self) -> None:
+    def discover(self) -> None:
         """Take in run folders that others made, and follow workers that others started."""
         self._discovered = time.monotonic()
         with self._lock:
@@ -275,7 +276,7 @@ class Supervisor:
 
     def _look_around(self) -> None:
         try:
-            self._discover()
+            self.discover()
             self._start_next()
         except (SQLAlchemyError, OSError):
             log.exception("the run folders could not be read")
