@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.machines import CARD_24, LAPTOP, resolved
+from tests.properties import properties
 from trainers import resolve
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, ConfigErrors
@@ -143,6 +144,7 @@ def test_dump_and_parse_give_the_same_config(base: str) -> None:
     assert resolve.validate(resolve.parse_toml(resolve.dump(config))) == config
 
 
+@properties
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30)), st.floats(1e-12, 10), st.booleans())
 def test_any_text_and_number_survives_the_file(prompts: list[str], rate: float, shuffle: bool) -> None:
     config = resolve.validate(
