@@ -11,7 +11,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,7 +26,7 @@ from app import desktop
 from app.security import WILDCARDS, Policy, is_loopback, new_token
 from app.services.format import count
 from app.services.studio import Studio
-from app.web import create_app
+from app.web import Pages, create_app
 
 __all__ = ["create_app", "main"]
 
@@ -127,8 +126,9 @@ def _prepare_process(data_dir: Path) -> None:
 
 
 def _serve(args: argparse.Namespace, server_socket: socket.socket, policy: Policy, studio: Studio, url: str) -> int:
+    app = create_app(studio, policy=policy)
     config = uvicorn.Config(
-        create_app(studio, policy=policy),
+        app,
         log_level="warning",
         proxy_headers=False,
         server_header=False,
@@ -139,7 +139,8 @@ def _serve(args: argparse.Namespace, server_socket: socket.socket, policy: Polic
     if not args.no_browser:
         desktop.open_window(url, studio.data_dir / "window")
     if args.share:
-        threading.Thread(target=_share, args=(server, policy, urlsplit(url).port), name="share", daemon=True).start()
+        port = server_socket.getsockname()[1]
+        threading.Thread(target=_share, args=(app.state.pages, policy, port), name="share", daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has closed down
         server.run(sockets=[server_socket])
     running = len(studio.active_runs())
@@ -149,11 +150,10 @@ def _serve(args: argparse.Namespace, server_socket: socket.socket, policy: Polic
     return EXIT_DONE
 
 
-def _share(server: uvicorn.Server, policy: Policy, port: int) -> None:
+def _share(pages: Pages, policy: Policy, port: int) -> None:
     from app.share import open_tunnel
 
-    while not server.started:
-        time.sleep(0.1)
+    pages.opened.wait()  # two threads must not import Gradio at the same time
     try:
         address = open_tunnel(port, policy.token)
     except RuntimeError as error:

@@ -18,5 +18,5 @@ def open_tunnel(port: int, token: str) -> str:
         return str(setup_tunnel("127.0.0.1", port, token, None, None))
     except expected as error:
         log.info("no tunnel", exc_info=True)
-        reason = str(error.__cause__ or error).splitlines()
-        raise RuntimeError(reason[0] if reason else type(error).__name__) from error
+        causes = [str(part).splitlines()[0].rstrip(".") for part in (error, error.__cause__) if part and str(part)]
+        raise RuntimeError(": ".join(causes) or type(error).__name__) from error

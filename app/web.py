@@ -39,6 +39,7 @@ class Pages:
         self._studio, self._build = studio, build
         self._built: FastAPI | None = None
         self.error = ""
+        self.opened = threading.Event()  # the pages are up, or never will be
 
     @property
     def ready(self) -> bool:
@@ -55,10 +56,12 @@ class Pages:
         except Exception:  # the boundary: the page says what the terminal shows in full
             log.exception("the pages could not be built")
             self.error = "Atelier could not start. The terminal says why."
+            self.opened.set()
             return
         # Gradio starts its queue in this context
         async with built.router.lifespan_context(built):
             self._built = built
+            self.opened.set()
             await closing.wait()
             self._built = None
 
@@ -114,6 +117,7 @@ def create_app(studio: Studio, *, policy: Policy | None = None, build: Build = b
         await asyncio.to_thread(studio.close)
 
     app = FastAPI(title="Atelier", lifespan=lifespan, openapi_url=None)
+    app.state.pages = pages
     app.add_middleware(Guard, policy=policy or Policy())
     app.get("/ready")(lambda: {"ready": pages.ready, "app": APP_NAME, "error": pages.error})
     _add_file_routes(app, studio)
