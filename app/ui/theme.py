@@ -10,7 +10,7 @@ PALETTE = {
     "surface": ("#ffffff", "#1c1e21"),
     "border": ("#e3e3de", "#2c2f33"),
     "text": ("#1d1f21", "#e7e8ea"),
-    "muted": ("#63686e", "#9aa0a6"),
+    "muted": ("#6b7076", "#9aa0a6"),
     "accent": ("#0f766e", "#2dd4bf"),
     "on-accent": ("#ffffff", "#06211e"),
     "warning": ("#b45309", "#fbbf24"),

@@ -1,0 +1,120 @@
+"""What the forms' widgets show of a draft, as one JSON record: plan, findings, errors, marks, TOML, command."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.ui import forms
+from app.ui.draft import DraftEditor, Edited
+from app.ui.texts import Texts
+from trainers import catalog
+from trainers.config import TrainConfig
+from trainers.parameters import by_path, parameters
+
+if TYPE_CHECKING:
+    from app.services.studio import FieldError, Preview, Studio
+
+
+def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, **more: Any) -> dict[str, Any]:
+    """The record for the page. more: what the last action adds, as in started="id" or toast="..."."""
+    preview = studio.preview(edited.after)
+    preset = editor.preset(edited.preset)
+    changed = forms.modified(edited.after, preset)
+    return {
+        "preset": edited.preset,
+        "base": forms.get(edited.after, "model.base"),
+        "family": _family_title(preview.config),
+        "line": _line(preview, studio, texts),
+        "errors": errors_by_path(preview.errors) | _problems(preview),
+        "findings": _findings(preview, texts),
+        "plan": _plan(preview, studio),
+        "waiting": preview.config is not None and not (preview.errors or preview.findings),  # a large folder is being read
+        "modified": changed,
+        "counts": Counter(path.split(".")[0] for path in changed),
+        "defaults": {path: _shown(preset, path) for path in changed},
+        "resolved": _resolved(edited.after, preview.config),
+        "toml": preview.toml,
+        "command": forms.command_line(edited.preset, edited.after, changed),
+        "folder": forms.get(edited.after, "data.folder"),
+        **more,
+    }
+
+
+def errors_by_path(errors: list[FieldError]) -> dict[str, str]:
+    """Path -> message; the first of several stays."""
+    found: dict[str, str] = {}
+    for error in errors:
+        found.setdefault(error.path, error.message)
+    return found
+
+
+def _problems(preview: Preview) -> dict[str, str]:
+    return {f.field: f"{f.message} {f.hint}".strip() for f in preview.findings if f.level == "problem" and f.field}
+
+
+def _findings(preview: Preview, texts: Texts) -> list[dict[str, str]]:
+    return [
+        {
+            "level": finding.level,
+            "title": texts.table.get(f"finding.{finding.code}", ""),
+            "message": finding.message,
+            "hint": finding.hint,
+            "field": finding.field,
+            "label": texts.label(by_path()[finding.field]) if finding.field in by_path() else "",
+        }
+        for finding in preview.findings
+    ]
+
+
+def _plan(preview: Preview, studio: Studio) -> dict[str, Any] | None:
+    if preview.plan is None or preview.config is None:
+        return None
+    plan = preview.plan
+    return {
+        "pictures": plan.pictures,
+        "steps": plan.steps,
+        "epochs": round(plan.epochs, 1),
+        "seconds": round(plan.seconds),
+        "memory_gib": round(plan.memory_gib, 2),
+        "total_gib": round(studio.machine.memory_gib, 1),
+        "device": studio.machine.name,
+        "disk_gib": round(plan.disk_gib, 3),
+        "measured": plan.measured,
+        "file": f"{preview.config.run.name}.safetensors",
+        "prompts": len(preview.config.sample.prompts),
+        "checkpoints": bool(preview.config.save.every_steps),
+    }
+
+
+def _line(preview: Preview, studio: Studio, texts: Texts) -> str:
+    """The sentence that always states steps, time and memory, in the language of the page."""
+    plan = preview.plan
+    if plan is None or texts.language == "en":
+        return preview.line
+    minutes, seconds = divmod(round(plan.seconds), 60)
+    time = texts("line.time", minutes=minutes, seconds=seconds) if minutes else texts("line.seconds", seconds=seconds)
+    return texts("line.plan", steps=plan.steps, time=time, memory=f"{plan.memory_gib:.1f}", total=f"{studio.machine.memory_gib:.1f}")
+
+
+def _family_title(config: TrainConfig | None) -> str:
+    return catalog.FAMILIES[config.model.family].title if config and config.model.family in catalog.FAMILIES else ""
+
+
+def _resolved(values: forms.Values, config: TrainConfig | None) -> dict[str, str]:
+    """What "auto" became: path -> value; paths in folders are cut to their last part."""
+    if config is None:
+        return {}
+    filled = config.model_dump(mode="json")
+    shown = {}
+    for parameter in parameters():
+        value = forms.get(filled, parameter.path)
+        if forms.get(values, parameter.path) == "auto" and value != "auto":
+            text = str(forms.show(parameter, value))
+            shown[parameter.path] = Path(text).name if Path(text).is_absolute() else text
+    return shown
+
+
+def _shown(values: forms.Values, path: str) -> str:
+    return str(forms.show(by_path()[path], forms.get(values, path)))

@@ -1,0 +1,82 @@
+"""The tab for a first run: seven fields in three steps, and the plan that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from app.ui import forms
+from app.ui.texts import Texts
+from app.ui.widgets.field import control, element_id
+from app.ui.widgets.live import live
+from app.ui.widgets.markup import step_heading, tab_heading
+from trainers.parameters import by_path
+
+TEXT_PATHS = ("data.folder", "captions.trigger", "sample.prompts", "run.name")
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """fields: dotted path -> text control; goal and quality stand for several parameters each."""
+
+    fields: dict[str, Component]
+    goal: gr.Radio
+    quality: gr.Radio
+    start: gr.Button
+
+    def controls(self) -> list[Component]:
+        return [*self.fields.values(), self.goal, self.quality]
+
+
+def build(texts: Texts, values: forms.Values, preset: forms.Values, models: list[dict[str, Any]], pictures: Callable[[Any], Any]) -> TrainTab:
+    """models: records of the cards; pictures: answers with thumbnails of the draft's folder."""
+
+    def text(path: str, **changes: object) -> Component:
+        return control(by_path()[path], texts, forms.get(values, path), "t", **changes)
+
+    fields: dict[str, Component] = {}
+    with gr.Row(elem_classes=["columns"]):
+        with gr.Column(elem_classes=["main"], min_width=0):
+            tab_heading(texts("train.title"), texts("train.subtitle"))
+            with gr.Column(elem_classes=["step"]):
+                step_heading(1, texts("train.pictures"), texts("train.pictures.note"))
+                fields["data.folder"] = text("data.folder")
+                live("strip", texts, "strip.", functions=[pictures])
+            with gr.Column(elem_classes=["step"]):
+                step_heading(2, texts("train.model"), texts("train.model.note"))
+                live("models", texts, "models.", value=models)
+                with gr.Row(elem_classes=["pair"]):
+                    goal = gr.Radio(
+                        [(texts(f"goal.{name}"), name) for name in forms.GOALS],
+                        value=forms.goal_of(values),
+                        label=texts("train.goal"),
+                        info=texts("train.goal.note"),
+                        elem_id="t-goal",
+                        elem_classes=["field", "segments"],
+                        min_width=0,
+                    )
+                    fields["captions.trigger"] = text("captions.trigger")
+                quality = gr.Radio(
+                    [(texts(f"quality.{name}"), name) for name in forms.QUALITIES],
+                    value=forms.quality_of(values, preset),
+                    label=texts("train.quality"),
+                    info=texts("train.quality.note"),
+                    elem_id=element_id("t", "schedule.max_steps"),
+                    elem_classes=["field", "segments"],
+                    min_width=0,
+                )
+            with gr.Column(elem_classes=["step"]):
+                step_heading(3, texts("train.preview"), texts("train.preview.note"))
+                fields["sample.prompts"] = text("sample.prompts")
+                fields["run.name"] = text("run.name")
+        with gr.Column(elem_classes=["side"], min_width=0):
+            live("plan", texts, "plan.")
+            start = gr.Button(texts("start"), variant="primary", elem_id="t-start", elem_classes=["start"])
+            gr.Button(texts("train.open_expert"), elem_id="t-open-expert", elem_classes=["quiet"]).click(
+                None, js="() => window.atelier.go('expert')"
+            )
+    return TrainTab(fields, goal, quality, start)
