@@ -34,7 +34,7 @@ from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, At
 
 # name -> (arguments, what it does); no name opens the app
 OWN_COMMANDS = {
-    "": ("[--host HOST] [--port PORT] [--share] [--no-browser]", "open the app"),
+    "": ("[--host HOST] [--port PORT] [--share] [--no-browser] [--allow-host NAME]", "open the app"),
     "setup": ("", "only make or update the environment"),
     "doctor": ("", "what this machine has, and what is wrong with it"),
     "test": ("[pytest arguments]", "run the tests"),
