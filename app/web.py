@@ -117,7 +117,7 @@ def create_app(studio: Studio, *, policy: Policy | None = None, build: Build = b
         await asyncio.to_thread(studio.close)
 
     app = FastAPI(title="Atelier", lifespan=lifespan, openapi_url=None)
-    app.state.pages = pages
+    app.state.pages, app.state.studio = pages, studio
     app.add_middleware(Guard, policy=policy or Policy())
     app.get("/ready")(lambda: {"ready": pages.ready, "app": APP_NAME, "error": pages.error})
     _add_file_routes(app, studio)
