@@ -16,6 +16,7 @@ from trainers.config import TrainConfig
 from trainers.errors import ConfigError, ConfigErrors
 from trainers.machine import Machine
 from trainers.parameters import parameters
+from trainers.paths import PRESETS
 
 OLD_CARD = Machine(device="cuda", name="an old card", memory_gib=11.0, ram_gib=32.0, cores=8, bf16=False)
 
@@ -85,6 +86,13 @@ def test_names_and_ids_of_models_stay(tmp_path: Path, monkeypatch: pytest.Monkey
     for base in ("sandbox", "black-forest-labs/FLUX.1-dev"):
         assert resolved({"model": {"base": base}}).model.base == base
     assert resolved({"model": {"base": "someone/tuned", "family": "flux"}}).model.base == "someone/tuned"
+
+
+def test_built_in_data_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolved({"data": {"folder": "presets"}}).data.folder == str(PRESETS)
+    (tmp_path / "presets").mkdir()
+    assert resolved({"data": {"folder": "presets"}}).data.folder == str(tmp_path / "presets"), "what is here wins"
 
 
 def test_home_of_nobody_is_a_path_like_any_other() -> None:

@@ -1,0 +1,66 @@
+"""Write docs/parameters.md from the declarations in trainers/config.py: `python docs/make_parameters.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).resolve().parent.parent
+PAGE = PROGRAM / "docs" / "parameters.md"
+sys.path.insert(0, str(PROGRAM))  # run as a file, Python looks for modules in docs/ alone
+
+from trainers.parameters import Parameter, parameters, sections  # noqa: E402
+
+HEAD = """# Parameters
+
+Every setting of a training run, in the order of the Expert form. Write them in a TOML file as `[section]` and
+`name = value`, or on the command line as `section.name=value`. Fields of the Train tab are marked with *.
+Where "auto" is allowed, the value follows from the model and the machine when the run starts; the run's
+`config.toml` holds what it became.
+
+This page is made from the declarations in the code: `python docs/make_parameters.py`.
+"""
+KINDS = {"int": "whole number", "float": "number", "bool": "true or false", "text": "text", "lines": "list of texts"}
+
+
+def page() -> str:
+    """The whole page, in Markdown."""
+    return "\n".join([HEAD, *(section(name) for name in sections())])
+
+
+def section(name: str) -> str:
+    """Title, one line of text and the table of a section."""
+    rows = [row(parameter) for parameter in parameters() if parameter.section == name]
+    head = ["| name | default | values | what it does |", "|---|---|---|---|"]
+    return "\n".join([f"## {name}", "", sections()[name].__doc__ or "", "", *head, *rows, ""])
+
+
+def row(parameter: Parameter) -> str:
+    """One line of the table."""
+    mark = " *" if parameter.level == "beginner" else ""
+    known = f" Found by: {', '.join(parameter.aka.split())}." if parameter.aka else ""
+    cells = [f"`{parameter.name}`{mark}", default(parameter), values(parameter), f"{parameter.help}{known}"]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def default(parameter: Parameter) -> str:
+    """The default as it is written in TOML."""
+    value = parameter.default
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+
+
+def values(parameter: Parameter) -> str:
+    """What may be written: choices, or a kind with unit and bounds."""
+    if parameter.choices:
+        return ", ".join(f'`"{choice}"`' for choice in parameter.choices)
+    bounds = ", ".join(part for part in (parameter.bounds, parameter.unit) if part)
+    auto = ', or `"auto"`' if parameter.auto else ""
+    return KINDS[parameter.kind] + (f" ({bounds})" if bounds else "") + auto
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8", newline="\n")
