@@ -29,7 +29,7 @@ def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, 
         "line": _line(preview, studio, texts),
         "errors": errors_by_path(preview.errors) | _problems(preview),
         "findings": _findings(preview, texts),
-        "plan": _plan(preview, studio),
+        "plan": _plan(preview, studio, texts),
         "waiting": preview.config is not None and not (preview.errors or preview.findings),  # a large folder is being read
         "modified": changed,
         "counts": Counter(path.split(".")[0] for path in changed),
@@ -68,7 +68,7 @@ def _findings(preview: Preview, texts: Texts) -> list[dict[str, str]]:
     ]
 
 
-def _plan(preview: Preview, studio: Studio) -> dict[str, Any] | None:
+def _plan(preview: Preview, studio: Studio, texts: Texts) -> dict[str, Any] | None:
     if preview.plan is None or preview.config is None:
         return None
     plan = preview.plan
@@ -79,7 +79,7 @@ def _plan(preview: Preview, studio: Studio) -> dict[str, Any] | None:
         "seconds": round(plan.seconds),
         "memory_gib": round(plan.memory_gib, 2),
         "total_gib": round(studio.machine.memory_gib, 1),
-        "device": studio.machine.name,
+        "device": texts("plan.computer") if studio.machine.device == "cpu" else studio.machine.name,
         "disk_gib": round(plan.disk_gib, 3),
         "measured": plan.measured,
         "file": f"{preview.config.run.name}.safetensors",

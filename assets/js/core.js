@@ -18,7 +18,7 @@ window.atelier ??= (() => {
       if (value === undefined || value === null || value === false) continue;
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
       else if (name === "data") Object.assign(element.dataset, value);
-      else if (name === "style") Object.assign(element.style, value);
+      else if (name === "style") Object.entries(value).forEach(([property, setting]) => element.style.setProperty(property, setting));
       else if (name === "text") element.textContent = value;
       else if (name === "class") element.className = value;
       else element.setAttribute(name, value === true ? "" : value);

@@ -77,11 +77,11 @@
   }
 
   function numbers(facts) {
-    const cell = (value, label) => h("div", {}, h("b", { text: value }), h("span", { text: label }));
+    const cell = (value, label, title) => h("div", { title }, h("b", { text: value }), h("span", { text: label }));
     return h(
       "div",
       { class: "numbers" },
-      cell(String(facts.steps), t("plan.steps", { epochs: facts.epochs })),
+      cell(String(facts.steps), t("plan.steps"), t("plan.rounds", { n: facts.epochs })),
       cell(at.time(facts.seconds), t(facts.measured ? "plan.time_measured" : "plan.time")),
       cell(at.gb(facts.disk_gib), t("plan.disk")),
     );
