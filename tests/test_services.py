@@ -6,13 +6,14 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 from PIL import Image
 
-from app.monitoring.gpu import Gpu, Reading, Sampler
+from app.monitoring.gpu import Gpu, Reading, Sampler, read_gpu
 from app.monitoring.metrics import MAX_POINTS, Series
 from app.services import format, views
 from app.services.pictures import Scans, StillScanning
@@ -347,6 +348,35 @@ def test_a_loss_that_is_no_number_is_sent_as_null() -> None:
     series = Series()
     series.add([{"kind": "step", "step": 1, "loss": None, "seconds": 1.0}], 0, 1)
     assert series.points[0][:2] == (1, None)
+
+
+def test_an_event_of_another_version_does_not_hide_the_others() -> None:
+    series = Series()
+    odd = [{"kind": "sample_ready"}, {"kind": "step", "step": "three"}, {"kind": "unheard_of"}, {}]
+    series.add([*odd, {"kind": "step", "step": 1, "loss": 1.0}], 0, 1)
+    assert series.step == 1 and series.offset == 1
+
+
+def test_a_card_that_does_not_tell_everything_is_still_shown() -> None:
+    class Refused(Exception):
+        """What NVML raises."""
+
+    def refuse(card: object) -> None:
+        raise Refused
+
+    api = SimpleNamespace(
+        NVMLError=Refused,
+        NVML_TEMPERATURE_GPU=0,
+        nvmlDeviceGetMemoryInfo=lambda card: SimpleNamespace(used=2 * 2**30, total=8 * 2**30),
+        nvmlDeviceGetPowerUsage=refuse,
+        nvmlDeviceGetUtilizationRates=refuse,
+        nvmlDeviceGetName=lambda card: "card",
+        nvmlDeviceGetTemperature=lambda card, sensor: 60,
+    )
+    assert read_gpu(api, object()) == Gpu("card", 2.0, 8.0, None, 60, None)
+    api.nvmlDeviceGetMemoryInfo = refuse
+    assert read_gpu(api, object()) is None
+    assert read_gpu(None, None) is None
 
 
 def test_the_sampler_reads_the_machine() -> None:

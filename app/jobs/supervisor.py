@@ -230,7 +230,15 @@ class Supervisor:
         thread.start()
 
     def _tail(self, job: Job) -> None:
-        """The follower: start the worker if there is none, pass its events on until it is gone."""
+        """The follower. If its files cannot be read, the job ends here; a worker that lives is adopted again later."""
+        try:
+            self._pass_on(job)
+        except OSError:
+            log.exception("%s cannot be followed", job.run.path)
+            self._put(Ended(job.id, None))
+
+    def _pass_on(self, job: Job) -> None:
+        """Start the worker if there is none, pass its events on until it is gone."""
         series = self._metrics.load(job.id, job.run)
         offset = series.offset
         if job.worker is None:
@@ -269,8 +277,8 @@ class Supervisor:
                 self._take(self._messages.get(timeout=self._poll_s))
             except queue.Empty:
                 pass
-            except SQLAlchemyError:  # a full disk must not end the view of what goes on
-                log.exception("the index of runs could not be written")
+            except Exception:  # the boundary: a full disk, say, must not end the view of what goes on
+                log.exception("news of a run could not be taken in")
             if time.monotonic() - self._discovered > DISCOVER_EVERY_S:
                 self._look_around()
 

@@ -87,10 +87,11 @@ def _first_card(api: Any) -> Any:
 def _read(api: Any, card: Any) -> Reading:
     ram = psutil.virtual_memory()
     used = (ram.total - ram.available) / GIB
-    return Reading(time.time(), _read_gpu(api, card), psutil.cpu_percent(), used, ram.total / GIB)
+    return Reading(time.time(), read_gpu(api, card), psutil.cpu_percent(), used, ram.total / GIB)
 
 
-def _read_gpu(api: Any, card: Any) -> Gpu | None:
+def read_gpu(api: Any, card: Any) -> Gpu | None:
+    """The card by NVML; None without a card, or for one that does not even tell its memory."""
     if card is None:
         return None
 

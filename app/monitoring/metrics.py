@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trainers.rundir import RunDir, read_lines
+
+log = logging.getLogger(__name__)
 
 MAX_POINTS = 4000
 MAX_MARKS = 400
@@ -92,7 +95,10 @@ class Series:
             if start != self.offset:
                 return False
             for record in records:
-                self._add(record)
+                try:
+                    self._add(record)
+                except (KeyError, TypeError, ValueError):  # of another version: one record must not hide the others
+                    log.warning("an event cannot be read: %.200s", record)
             self.offset = end
             return True
 

@@ -34,6 +34,11 @@ class _Scanning:
     done: int = 0
     total: int = 0
 
+    @property
+    def failed(self) -> bool:
+        """A drive may be back by now."""
+        return self.scan.done() and self.scan.exception() is not None
+
 
 class Scans:
     """Reads a folder in a thread and answers from memory until a name, time or size in it changes."""
@@ -59,7 +64,7 @@ class Scans:
         key = path, extensions
         with self._lock:
             known = self._known.get(key)
-            if known and known.fingerprint == fingerprint:
+            if known and known.fingerprint == fingerprint and not known.failed:
                 self._known.move_to_end(key)
                 return known
             fresh = self._known[key] = _Scanning(fingerprint)
