@@ -96,7 +96,7 @@ def test_caption_that_is_not_utf8_is_told(tmp_path: Path) -> None:
 
 # --------------------------------------------------------------------------- formats
 
-GREY_16 = np.array([[0, 257 * 64, 257 * 128, 257 * 255]], np.uint16)
+GREY_16 = np.array([[0, 257 * 64, 257 * 200, 257 * 255]], np.uint16)
 
 
 def pixels(path: Path) -> list[tuple[int, ...]]:
@@ -109,7 +109,7 @@ def pixels(path: Path) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("ending", ["png", "tif"])
 def test_grey_of_16_bits_keeps_its_levels(tmp_path: Path, ending: str) -> None:
     Image.fromarray(GREY_16).save(tmp_path / f"a.{ending}")
-    assert pixels(tmp_path / f"a.{ending}") == [(level,) * 3 for level in (0, 64, 128, 255)]
+    assert pixels(tmp_path / f"a.{ending}") == [(level,) * 3 for level in (0, 64, 200, 255)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_grey_of_16_bits_keeps_its_levels(tmp_path: Path, ending: str) -> None:
 )
 def test_tiff_of_whole_and_real_numbers_keeps_its_levels(tmp_path: Path, levels: np.ndarray) -> None:
     Image.fromarray(levels).save(tmp_path / "a.tif")
-    assert pixels(tmp_path / "a.tif") == [(level,) * 3 for level in (0, 64, 128, 255)]
+    assert pixels(tmp_path / "a.tif") == [(level,) * 3 for level in (0, 64, 200, 255)]
 
 
 @pytest.mark.parametrize("ending", ["png", "webp", "tif"])
@@ -202,6 +202,13 @@ def test_file_that_was_cut_off_is_told(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a.{ending}"
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert only_bad(tmp_path)
+
+
+def test_avif_with_damaged_content_is_told(tmp_path: Path) -> None:
+    content = plain(tmp_path / "a.avif", size=(64, 64)).read_bytes()
+    start = content.index(b"mdat") + 4
+    (tmp_path / "a.avif").write_bytes(content[:start] + bytes(len(content) - start))
     assert only_bad(tmp_path)
 
 

@@ -70,7 +70,7 @@ def held_out(pictures: int, config: TrainConfig) -> int:
     """Pictures kept for validation: at least one when a share is asked for, and never all."""
     if not config.validation.fraction or pictures < 2:
         return 0
-    return min(pictures - 1, max(1, round(pictures * config.validation.fraction)))
+    return max(1, round(pictures * config.validation.fraction))  # the share is a half at most
 
 
 def forecast(
