@@ -28,8 +28,8 @@ def old_python_message(version, executable):  # type: ignore[no-untyped-def]
 if sys.version_info < OLDEST_PYTHON:
     sys.exit(old_python_message(sys.version_info, sys.executable))
 
-from launcher.doctor import doctor  # noqa: E402
-from launcher.environment import Environment, set_up  # noqa: E402
+from app.launcher.doctor import doctor  # noqa: E402
+from app.launcher.environment import Environment, set_up  # noqa: E402
 from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, AtelierError  # noqa: E402
 
 # name -> (arguments, what it does); no name opens the app

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = ("trainers", "captioners", "app", "launcher")
+PACKAGES = ("trainers", "captioners", "app")
 HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate")
 DATABASE = ("sqlite3", "sqlalchemy")
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import launch
-from launcher import doctor, environment, pip
-from launcher.environment import GIB, Environment, Stamp, check_space, hold, make_venv, set_up
-from launcher.errors import SetupError
-from launcher.torch_build import Card, TorchBuild, choose_build, parse_cards
+from app.launcher import doctor, environment, pip
+from app.launcher.environment import GIB, Environment, Stamp, check_space, hold, make_venv, set_up
+from app.launcher.errors import SetupError
+from app.launcher.torch_build import Card, TorchBuild, choose_build, parse_cards
 
 PYPI = TorchBuild("default", "", 2, "a test")
 NO_NETWORK = """\

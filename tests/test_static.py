@@ -22,4 +22,4 @@ def test_ruff() -> None:
 
 def test_mypy_on_light_code() -> None:
     modules = [f"{name.replace('.', '/')}.py" for name in LIGHT_MODULES]
-    run_tool("mypy", "launch.py", "launcher", "app", *modules)
+    run_tool("mypy", "launch.py", "app", *modules)

@@ -71,4 +71,6 @@ def load(path: Path, state: TrainState) -> None:
     try:
         state.load_state_dict(saved)
     except (ValueError, KeyError) as error:
-        raise AtelierError(f"{path.name} does not fit this configuration: {error}.", "Resume with the run's own config.") from error
+        raise AtelierError(
+            f"{path.name} does not fit this configuration: {error}.", "Resume with the run's own config."
+        ) from error

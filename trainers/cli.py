@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from trainers import catalog, preflight, resolve
 from trainers.config import TrainConfig
@@ -21,7 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code follows `trainers.errors`."""
     args = _parser().parse_args(argv)
     try:
-        return args.run(args)
+        code: int = args.run(args)
+        return code
     except AtelierError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -48,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     config_arguments(command("check", _check, "everything that can be known before loading"))
     sample = command("sample", _sample, "draw prompts with an adapter")
     sample.add_argument("adapter", type=Path, metavar="LORA_OR_RUN")
-    sample.add_argument("wishes", nargs="*", metavar="key=value", help="prompt, seed, steps, guidance, width, height, out")
+    sample.add_argument(
+        "wishes", nargs="*", metavar="key=value", help="prompt, seed, steps, guidance, width, height, out"
+    )
     command("presets", _presets, "table of presets")
     command("families", _families, "table of families and models")
     return parser
@@ -109,7 +112,7 @@ class Progress:
     def __init__(self) -> None:
         self.failed: RunFailed | None = None
         self.finished: RunFinished | None = None
-        self._bar = None
+        self._bar: Any = None  # a tqdm, once training starts
         self._validation = ""
 
     def __call__(self, event: Event) -> None:
@@ -194,7 +197,9 @@ def _presets(args: argparse.Namespace) -> int:
 
 def _families(args: argparse.Namespace) -> int:
     for name, family in catalog.FAMILIES.items():
-        print(f"{name}: {family.title}; objectives: {', '.join(family.objectives)}; targets: {', '.join(family.targets)}")
+        print(
+            f"{name}: {family.title}; objectives: {', '.join(family.objectives)}; targets: {', '.join(family.targets)}"
+        )
         for key, model in catalog.MODELS.items():
             if model.family == name:
                 size = "built in" if model.built_in else f"{model.download_gib:.1f} GB"

@@ -95,6 +95,8 @@ def _open(path: Path, base: str) -> tuple[Path, TrainConfig]:
         facts = opened.metadata() or {}
     base = facts.get("atelier.base", "") if base == "auto" else base
     if not base:
-        raise ConfigError("base", f"{path.name} does not say which model it is for.", f"Add base=NAME: {', '.join(catalog.MODELS)}.")
+        raise ConfigError(
+            "base", f"{path.name} does not say which model it is for.", f"Add base=NAME: {', '.join(catalog.MODELS)}."
+        )
     wishes = [f"model.base={base}", f"captions.trigger={facts.get('atelier.trigger', '')}"]
     return path, resolve.resolve(resolve.validate(resolve.override({}, wishes)), detect())

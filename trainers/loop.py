@@ -69,7 +69,11 @@ def train(
     denoiser = Denoiser(family, state.adapter)
     previews = Previewer(config, family, dataset, run, emit)
     validator = Validator(config, denoiser, dataset, emit)
-    save_due, sample_due, validate_due = config.save.every_steps, config.sample.every_steps, config.validation.every_steps
+    save_due, sample_due, validate_due = (
+        config.save.every_steps,
+        config.sample.every_steps,
+        config.validation.every_steps,
+    )
 
     if resume and (latest := run.latest_checkpoint()):
         checkpoint.load(latest, state)
@@ -227,10 +231,17 @@ def _update(config: TrainConfig, state: TrainState) -> Tensor:
 
 def _warn_skipped(emit: Emit, step: int, batches: list[Batch], skipped: int) -> None:
     names = ", ".join(itertools.chain.from_iterable(batch.captions for batch in batches))
-    emit(Warned("not_finite", f"Step {step} gave no finite gradient and changed nothing ({names}).", "Lower optimizer.learning_rate."))
+    emit(
+        Warned(
+            "not_finite",
+            f"Step {step} gave no finite gradient and changed nothing ({names}).",
+            "Lower optimizer.learning_rate.",
+        )
+    )
     if skipped >= MAX_SKIPPED:
         raise AtelierError(
-            f"{skipped} steps in a row gave no finite gradient.", "Resume with a lower optimizer.learning_rate, or fp32."
+            f"{skipped} steps in a row gave no finite gradient.",
+            "Resume with a lower optimizer.learning_rate, or fp32.",
         )
 
 
@@ -239,5 +250,3 @@ def _autocast(runtime: Runtime) -> contextlib.AbstractContextManager[object]:
     if runtime.dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(runtime.device.type, runtime.dtype)
-
-

@@ -28,7 +28,8 @@ class Validator:
         with evaluating(self._denoiser.family.denoiser):
             errors = torch.stack([self._errors(number) for number in range(len(self._dataset.held_out))]).mean(0)
         levels = sigma_grid(self._config.validation.sigmas, 1.0)
-        by_sigma = {f"{level:.3f}": round(error, 6) for level, error in zip(levels.tolist(), errors.tolist(), strict=True)}
+        pairs = zip(levels.tolist(), errors.tolist(), strict=True)
+        by_sigma = {f"{level:.3f}": round(error, 6) for level, error in pairs}
         self._emit(ValidationDone(step, errors.mean().item(), by_sigma))
 
     def _errors(self, number: int) -> torch.Tensor:

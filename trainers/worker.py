@@ -102,7 +102,9 @@ def explain(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError) and error.errno == 28:
         return "The disk is full.", "Free some space, then resume."
     if type(error).__name__ in ("GatedRepoError", "RepositoryNotFoundError"):
-        return str(error).splitlines()[0], "Accept the model's licence on huggingface.co, and sign in with `hf auth login`."
+        return str(error).splitlines()[
+            0
+        ], "Accept the model's licence on huggingface.co, and sign in with `hf auth login`."
     return f"{type(error).__name__}: {error}", "The log has the details."
 
 
@@ -166,12 +168,13 @@ def make_runtime(config: TrainConfig) -> Runtime:
 
 
 def quiet_libraries() -> None:
-    """Progress is told by events; the bars of the libraries would only clutter the log."""
+    """Progress is told by events; bars and advice of the libraries would only clutter the log."""
     import diffusers
     import transformers
 
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
 
 
 def _probe(config: TrainConfig) -> ModuleType | None:

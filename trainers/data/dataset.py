@@ -26,7 +26,10 @@ TEXT_BATCH = 8
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture at one size. id: follows from the file's bytes, so it survives renames; texts: see `captions.variants`."""
+    """One picture at one size.
+
+    id: follows from the file's bytes, so it survives renames; texts: see `captions.variants`.
+    """
 
     id: str
     picture: Picture
@@ -72,9 +75,7 @@ class Dataset:
         samples = []
         for picture in scan.pictures:
             seen[picture.digest] += 1  # a copy is a sample of its own
-            bucket = buckets.bucket_of(
-                picture.width, picture.height, int(self._config.data.resolution), pixel_multiple
-            )
+            bucket = buckets.bucket_of(picture.width, picture.height, int(self._config.data.resolution), pixel_multiple)
             samples.append(
                 Sample(
                     id=f"{picture.digest}-{seen[picture.digest]}",

@@ -39,9 +39,7 @@ def checkpoint_block(block: nn.Module, *args: Any) -> Any:
 class Family:
     """FLUX.1; see `trainers.families.base.ModelFamily` for the contract."""
 
-    def __init__(
-        self, config: Model, spec: catalog.FamilySpec, model: catalog.ModelSpec, runtime: Runtime
-    ) -> None:
+    def __init__(self, config: Model, spec: catalog.FamilySpec, model: catalog.ModelSpec, runtime: Runtime) -> None:
         self.process = RectifiedFlow()
         self.latent_channels = 16
         self._config, self._spec, self._model, self._runtime = config, spec, model, runtime
@@ -110,7 +108,14 @@ class Family:
     def fingerprint(self, part: Part) -> str:
         source = self._config.vae if part == "vae" and self._config.vae else self._source
         return ":".join(
-            [self._spec.title, part, stamp(source), self._config.revision, str(self._runtime.dtype), str(self._text_length)]
+            [
+                self._spec.title,
+                part,
+                stamp(source),
+                self._config.revision,
+                str(self._runtime.dtype),
+                str(self._text_length),
+            ]
         )
 
     @property
@@ -172,14 +177,10 @@ class Family:
             pooled_projections=cond["pooled"].to(dtype),
             encoder_hidden_states=words,
             txt_ids=torch.zeros(words.shape[1], 3, device=noisy.device, dtype=dtype),
-            img_ids=FluxPipeline._prepare_latent_image_ids(
-                batch, height // PATCH, width // PATCH, noisy.device, dtype
-            ),
+            img_ids=FluxPipeline._prepare_latent_image_ids(batch, height // PATCH, width // PATCH, noisy.device, dtype),
             return_dict=False,
         )[0]
-        return FluxPipeline._unpack_latents(
-            velocity, height * LATENT_SCALE, width * LATENT_SCALE, LATENT_SCALE
-        )
+        return FluxPipeline._unpack_latents(velocity, height * LATENT_SCALE, width * LATENT_SCALE, LATENT_SCALE)
 
     @torch.no_grad()
     def sample(self, request: SampleRequest) -> list[Image.Image]:

@@ -61,5 +61,3 @@ class Objective(Protocol):
     def loss(self, denoiser: Denoiser, batch: Batch, noise: Tensor, sigma: Tensor) -> LossResult:
         """noise [B,C,h,w] fp32, sigma [B] fp32: drawn by the loop, so that they follow from (seed, step, sample)."""
         ...
-
-

@@ -187,7 +187,9 @@ def train_vae(steps: int, batch: int = 16) -> AutoencoderKL:
         schedule.step()
         if step % 100 == 0:
             spent = time.monotonic() - begun
-            log.info("autoencoder %d: squared error of 50 scenes %.5f, %.0f s", step, reconstruction(vae, pixels[:50]), spent)
+            log.info(
+                "autoencoder %d: squared error of 50 scenes %.5f, %.0f s", step, reconstruction(vae, pixels[:50]), spent
+            )
 
     vae.eval().requires_grad_(False)
     latents = encode(vae, pixels[:1000])
@@ -226,12 +228,12 @@ def caption_of(scene: scenes.Scene, rng: np.random.Generator) -> str:
 def train_transformer(pipe: FluxPipeline, steps: int, batch: int = 64, checkpoint: Path | None = None) -> None:
     """Rectified flow with logit-normal sigma and the scheduler's shift; text encoders learn along."""
     rng = np.random.default_rng(SEED + 1)
-    drawn = training_scenes(16000, rng)
+    drawn = training_scenes(12000, rng)
     config = pipe.vae.config
-    latents = torch.cat([encode(pipe.vae, to_pixels([scenes.draw(s) for s in drawn[i : i + 500]])) for i in range(0, len(drawn), 500)])
-    latents = FluxPipeline._pack_latents(
-        (latents - config.shift_factor) * config.scaling_factor, len(drawn), 16, 8, 8
+    latents = torch.cat(
+        [encode(pipe.vae, to_pixels([scenes.draw(s) for s in drawn[i : i + 500]])) for i in range(0, len(drawn), 500)]
     )
+    latents = FluxPipeline._pack_latents((latents - config.shift_factor) * config.scaling_factor, len(drawn), 16, 8, 8)
     shift = float(np.exp(0.5 + (1.15 - 0.5) * (16 - 256) / (4096 - 256)))
     picture_ids = FluxPipeline._prepare_latent_image_ids(1, 4, 4, "cpu", torch.float32)
     text_ids = torch.zeros(TEXT_TOKENS, 3)
@@ -259,15 +261,16 @@ def train_transformer(pipe: FluxPipeline, steps: int, batch: int = 64, checkpoin
         sigma = shift * sigma / (1 + (shift - 1) * sigma)
         noise = torch.randn(x.shape, generator=generator)
         noisy = (1 - sigma[:, None, None]) * x + sigma[:, None, None] * noise
-        velocity = pipe.transformer(
-            hidden_states=noisy,
-            timestep=sigma,
-            pooled_projections=pool(pipe, captions),
-            encoder_hidden_states=encode_words(pipe, captions),
-            txt_ids=text_ids,
-            img_ids=picture_ids,
-        ).sample
-        loss = F.mse_loss(velocity, noise - x)
+        with torch.autocast("cpu", torch.bfloat16):  # half the time where the processor has bf16
+            velocity = pipe.transformer(
+                hidden_states=noisy,
+                timestep=sigma,
+                pooled_projections=pool(pipe, captions),
+                encoder_hidden_states=encode_words(pipe, captions),
+                txt_ids=text_ids,
+                img_ids=picture_ids,
+            ).sample
+        loss = F.mse_loss(velocity.float(), noise - x)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimizer.step()
@@ -279,7 +282,7 @@ def train_transformer(pipe: FluxPipeline, steps: int, batch: int = 64, checkpoin
         recent.append(loss.item())
         if step % 200 == 0:
             log.info("transformer %d: loss %.4f, %.0f s", step, np.mean(recent[-200:]), time.monotonic() - begun)
-        if checkpoint and step % 1000 == 0:
+        if checkpoint and step % 500 == 0:
             state = {"learning": learning, "average": average, "optimizer": optimizer, "schedule": schedule}
             torch.save({name: part.state_dict() for name, part in state.items()} | {"step": step}, checkpoint)
     learning.load_state_dict(average.state_dict())
@@ -335,7 +338,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("assets/sandbox"))
     parser.add_argument("--work", type=Path, required=True, help="folder for finished stages")
     parser.add_argument("--vae-steps", type=int, default=5000)
-    parser.add_argument("--transformer-steps", type=int, default=10000)
+    parser.add_argument("--transformer-steps", type=int, default=7000)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     print(json.dumps(build(args.out, args.work, args.vae_steps, args.transformer_steps), indent=1))

@@ -16,7 +16,9 @@ BATCH = 50
 
 
 @torch.no_grad()
-def generate(pipe: FluxPipeline, prompts: list[str], seed: int, steps: int = STEPS, guidance: float = 1.0) -> list[Image.Image]:
+def generate(
+    pipe: FluxPipeline, prompts: list[str], seed: int, steps: int = STEPS, guidance: float = 1.0
+) -> list[Image.Image]:
     """One picture a prompt; the noise of picture i depends on (seed, i) alone.
 
     guidance: true classifier-free guidance against the empty prompt; 1 switches it off.
@@ -37,7 +39,9 @@ def generate(pipe: FluxPipeline, prompts: list[str], seed: int, steps: int = STE
     return pictures
 
 
-def measure_base(folder: Path, held_out: set[tuple[str, str, str, str]], count: int = 200, guidance: float = 1.0) -> dict:
+def measure_base(
+    folder: Path, held_out: set[tuple[str, str, str, str]], count: int = 200, guidance: float = 1.0
+) -> dict:
     """Shares of `count` fresh captions that were drawn right, by part, and on combinations never shown."""
     pipe = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)

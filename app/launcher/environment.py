@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from launcher.errors import SetupError
-from launcher.pip import last_lines, pip_install
-from launcher.torch_build import TorchBuild, build_for_this_machine, card_maker
+from app.launcher.errors import SetupError
+from app.launcher.pip import last_lines, pip_install
+from app.launcher.torch_build import TorchBuild, build_for_this_machine, card_maker
 
 GIB = 1 << 30
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.environment import GIB, Environment, Stamp
-from launcher.torch_build import CUDA_13_OLDEST_DRIVER, Card, build_for_this_machine, card_maker, nvidia_cards
+from app.launcher.environment import GIB, Environment, Stamp
+from app.launcher.torch_build import CUDA_13_OLDEST_DRIVER, Card, build_for_this_machine, card_maker, nvidia_cards
 from trainers.paths import data_dir
 
 REMAKE = "Remove the folder .venv, then run: python launch.py setup"

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from launcher.errors import SetupError
+from app.launcher.errors import SetupError
 
 LARGE_MB = 20  # downloads from this size on are named where no one watches
 

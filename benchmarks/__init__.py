@@ -1,0 +1,1 @@
+"""Commands that print the figures of `benchmarks/RESULTS.md`: `python -m benchmarks.NAME`."""
