@@ -38,7 +38,7 @@ STREAMS = r"/heartbeat/|/queue/data"  # end with the page, which is no fault
 
 @dataclass
 class Watch:
-    """What one page reported: errors on its console, exceptions, failed or refused requests, requests to other hosts."""
+    """What one page reported: errors, exceptions, failed or refused requests, and requests to other hosts."""
 
     problems: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
@@ -114,7 +114,8 @@ def serving(command: list[str], log: Path, timeout_s: float = 90.0) -> Iterator[
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
-        process = subprocess.Popen([part.replace("{port}", str(port)) for part in command], stdout=output, stderr=output)
+        filled = [part.replace("{port}", str(port)) for part in command]
+        process = subprocess.Popen(filled, stdout=output, stderr=output)
         try:
             _wait_ready(f"{url}/ready", process, log, timeout_s)
             yield url

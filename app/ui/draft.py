@@ -67,12 +67,12 @@ class DraftEditor:
 
     def choose_quality(self, quality: str) -> Edited:
         """Raises KeyError for an unknown quality."""
-        return self._change(
-            lambda draft: (
-                draft.preset,
-                forms.put(draft.values, {"schedule.max_steps": forms.quality_steps(self.preset(draft.preset), quality)}),
-            )
-        )
+
+        def change(draft: Draft) -> tuple[str, forms.Values]:
+            steps = forms.quality_steps(self.preset(draft.preset), quality)
+            return draft.preset, forms.put(draft.values, {"schedule.max_steps": steps})
+
+        return self._change(change)
 
     def reset(self, scope: str) -> Edited:
         """Back to the preset: a path ("adapter.rank"), a section ("adapter") or everything ("")."""

@@ -31,7 +31,10 @@ OWN_PATHS = ("run.name", "data.folder", "captions.trigger", "sample.prompts")
 
 
 def parse(parameter: Parameter, raw: Any) -> Any:
-    """The value that a control's content means. An empty one is the default; what is no number stays as typed, for the check to name."""
+    """The value that a control's content means; an empty one is the default.
+
+    What is no number stays as it was typed: the check of the whole names it.
+    """
     if parameter.kind == "lines":
         return [line.strip() for line in str(raw or "").splitlines() if line.strip()]
     if parameter.kind == "bool":
@@ -120,8 +123,8 @@ def search(query: str, texts: Texts) -> list[str]:
 
 
 def _haystack(parameter: Parameter, texts: Texts) -> str:
-    parts = (parameter.path, parameter.label, parameter.help, parameter.aka, texts.label(parameter), texts.help(parameter))
-    return " ".join(parts).lower().replace("-", " ").replace("_", " ")
+    english = (parameter.path, parameter.label, parameter.help, parameter.aka)
+    return " ".join((*english, texts.label(parameter), texts.help(parameter))).lower().replace("-", " ").replace("_", " ")
 
 
 def goal_of(values: Mapping[str, Any]) -> str | None:
@@ -134,7 +137,7 @@ def goal_of(values: Mapping[str, Any]) -> str | None:
 
 def quality_steps(preset: Mapping[str, Any], quality: str) -> int:
     """Steps that a quality stands for. Raises KeyError for an unknown one."""
-    return max(1, round(get(preset, "schedule.max_steps") * QUALITIES[quality]))
+    return max(1, round(float(get(preset, "schedule.max_steps")) * QUALITIES[quality]))
 
 
 def quality_of(values: Mapping[str, Any], preset: Mapping[str, Any]) -> str | None:
@@ -144,7 +147,7 @@ def quality_of(values: Mapping[str, Any], preset: Mapping[str, Any]) -> str | No
 
 
 def with_preset(values: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> Values:
-    """The values of a new preset, with what the person brought: what differs from the old preset, or is missing in the new one."""
+    """A new preset's values with what the person brought: what differs from the old preset, or is missing in the new."""
     mine = {
         path: get(values, path)
         for path in OWN_PATHS

@@ -10,6 +10,7 @@ For the server:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import gradio as gr
 from app.ui import theme
 from app.ui.draft import DraftEditor
 from app.ui.tabs import expert, runs, train
-from app.ui.texts import LANGUAGES, texts
+from app.ui.texts import LANGUAGES, Texts, texts
 from app.ui.widgets import strip
 from app.ui.widgets.live import STATIC_ROUTE, asset_url, live
 from app.ui.wiring import Forms
@@ -51,14 +52,12 @@ def build(studio: Studio, language: str = "en") -> gr.Blocks:
     preset = editor.preset(current.preset)
     presets = [(info.title, info.name) for info in studio.presets()] + [(words("expert.no_preset"), "")]
 
-    cards = [dataclasses.asdict(card) for card in studio.models()]
-
     with gr.Blocks(title="Atelier", analytics_enabled=False, fill_width=True) as page:
         live("header", words, "header.", "state.", "keys.", "tab.", functions=[_header(studio)])
         state = live("state", words, "state.")
         with gr.Tabs(elem_id="rail"):
             with gr.Tab(words("tab.train"), id="train", elem_id="tab-train"):
-                simple = train.build(words, current.after, preset, cards, strip.server_function(studio, editor))
+                simple = train.build(words, current.after, preset, _cards(studio, words), strip.server_function(studio, editor))
             with gr.Tab(words("tab.expert"), id="expert", elem_id="tab-expert"):
                 full = expert.build(words, current.after, current.preset, presets)
             with gr.Tab(words("tab.runs"), id="runs", elem_id="tab-runs"):
@@ -67,7 +66,12 @@ def build(studio: Studio, language: str = "en") -> gr.Blocks:
     return page
 
 
-def _header(studio: Studio) -> Any:
+def _cards(studio: Studio, words: Texts) -> list[dict[str, Any]]:
+    notes = {card.name: words.table.get(f"model_note.{card.name}", card.note) for card in studio.models()}
+    return [dataclasses.asdict(card) | {"note": notes[card.name]} for card in studio.models()]
+
+
+def _header(studio: Studio) -> Callable[[Any], dict[str, Any]]:
     def header(_: Any = None) -> dict[str, Any]:
         return studio.header()
 
@@ -79,5 +83,5 @@ def mount_options() -> dict[str, Any]:
     # Runs before the page is drawn: the saved theme and language, so that neither flashes.
     early = (ASSETS / "js" / "early.js").read_text(encoding="utf-8")
     styles = "".join(f'<link rel="stylesheet" href="{asset_url(f"css/{name}.css")}">' for name in STYLES)
-    head = f'<style>{theme.variables()}</style>{styles}<script>{early}</script><meta name="referrer" content="no-referrer">'
+    head = f"<style>{theme.variables()}</style>{styles}<script>{early}</script>"
     return {"theme": theme.theme(), "head": head}

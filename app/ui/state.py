@@ -30,7 +30,8 @@ def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, 
         "errors": errors_by_path(preview.errors) | _problems(preview),
         "findings": _findings(preview, texts),
         "plan": _plan(preview, studio, texts),
-        "waiting": preview.config is not None and not (preview.errors or preview.findings),  # a large folder is being read
+        # a large folder is being read
+        "waiting": preview.config is not None and not (preview.errors or preview.findings),
         "modified": changed,
         "counts": Counter(path.split(".")[0] for path in changed),
         "defaults": {path: _shown(preset, path) for path in changed},
@@ -95,7 +96,8 @@ def _line(preview: Preview, studio: Studio, texts: Texts) -> str:
         return preview.line
     minutes, seconds = divmod(round(plan.seconds), 60)
     time = texts("line.time", minutes=minutes, seconds=seconds) if minutes else texts("line.seconds", seconds=seconds)
-    return texts("line.plan", steps=plan.steps, time=time, memory=f"{plan.memory_gib:.1f}", total=f"{studio.machine.memory_gib:.1f}")
+    memory, total = f"{plan.memory_gib:.1f}", f"{studio.machine.memory_gib:.1f}"
+    return texts("line.plan", steps=plan.steps, time=time, memory=memory, total=total)
 
 
 def _family_title(config: TrainConfig | None) -> str:

@@ -18,7 +18,8 @@ PALETTE = {
     "good": ("#15803d", "#4ade80"),
 }
 
-SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "sans-serif")
+LATIN = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans")
+SANS = (*LATIN, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono", "monospace")
 
 
@@ -65,7 +66,8 @@ def theme() -> gr.themes.Base:
     }
     values = {name: PALETTE[colour][0] for name, colour in settings.items()}
     values |= {f"{name}_dark": PALETTE[colour][1] for name, colour in settings.items() if name != "color_accent"}
-    return base.set(**values, shadow_drop="none", block_shadow="none", block_border_width="0px", input_border_width="1px", block_padding="0px")
+    flat = {"shadow_drop": "none", "block_shadow": "none", "block_border_width": "0px", "block_padding": "0px"}
+    return base.set(**values, **flat, input_border_width="1px")
 
 
 def variables() -> str:

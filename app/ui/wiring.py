@@ -30,7 +30,9 @@ QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 class Forms:
     """Both forms over one draft. state: the widget that hands the page what `describe` says."""
 
-    def __init__(self, studio: Studio, editor: DraftEditor, texts: Texts, state: gr.HTML, simple: TrainTab, full: ExpertTab) -> None:
+    def __init__(
+        self, studio: Studio, editor: DraftEditor, texts: Texts, state: gr.HTML, simple: TrainTab, full: ExpertTab
+    ) -> None:
         self._studio, self._editor, self._texts = studio, editor, texts
         self._state, self._simple, self._full = state, simple, full
         pairs = [*simple.fields.items(), *full.fields.items()]
@@ -42,9 +44,10 @@ class Forms:
             self._on_edit(path, field, [self._full.fields[path]])
         for path, field in self._full.fields.items():
             self._on_edit(path, field, self._mirrors(path))
-        self._on_choice(self._simple.goal, self._editor.choose_goal, [self._full.fields[path] for path in forms.GOAL_PATHS])
+        of_goal = [self._full.fields[path] for path in forms.GOAL_PATHS]
+        self._on_choice(self._simple.goal, self._editor.choose_goal, of_goal)
         self._on_choice(self._simple.quality, self._editor.choose_quality, [self._full.fields["schedule.max_steps"]])
-        self._on_choice(self._full.preset, self._editor.choose_preset, [c for c in self._controls() if c is not self._full.preset])
+        self._on_choice(self._full.preset, self._editor.choose_preset, self._controls())
         self._on_start(self._simple.start, self._simple.fields)
         self._on_start(self._full.start, self._full.fields)
         everything = [self._state, *self._controls()]
@@ -64,20 +67,20 @@ class Forms:
         return mirrors
 
     def _on_edit(self, path: str, field: Component, mirrors: list[Component]) -> None:
-        def edit(raw: Any) -> list[Any]:
+        def edit(raw: Any) -> Any:
             edited = self._editor.edit({path: raw})
             if edited.before == edited.after:
-                return [gr.skip()] * (1 + len(mirrors))
-            return [self._describe(edited), *self._updates(mirrors, edited)]
+                return self._outputs(gr.skip(), [gr.skip()] * len(mirrors))
+            return self._outputs(self._describe(edited), self._updates(mirrors, edited))
 
         # text is taken when the field is left: half a path or half a number should not be checked
         triggers = [field.blur, field.submit] if isinstance(field, gr.Textbox) else [field.input]
         gr.on(triggers, edit, field, [self._state, *mirrors], **QUIET)
 
     def _on_choice(self, field: Component, choose: Callable[[str], Edited], mirrors: list[Component]) -> None:
-        def chosen(name: str) -> list[Any]:
+        def chosen(name: str) -> Any:
             edited = choose(name)
-            return [self._describe(edited), *self._updates(mirrors, edited)]
+            return self._outputs(self._describe(edited), self._updates(mirrors, edited))
 
         field.input(chosen, field, [self._state, *mirrors], **QUIET)
 
@@ -120,7 +123,12 @@ class Forms:
 
     def _restore(self) -> list[Any]:
         edited = self._editor.current()
-        return [self._describe(edited), *(gr.update(value=self._content(c, edited.preset, edited.after)) for c in self._controls())]
+        return [self._describe(edited), *self._updates(self._controls(), edited)]
+
+    @staticmethod
+    def _outputs(record: Any, updates: list[Any]) -> Any:
+        """What a handler returns: Gradio takes a list of one for the value itself."""
+        return [record, *updates] if updates else record
 
     def _describe(self, edited: Edited, **more: Any) -> dict[str, Any]:
         return describe(self._studio, self._editor, edited, self._texts, **more)

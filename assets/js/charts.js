@@ -10,7 +10,7 @@
   class Charts {
     constructor() {
       this.shared = { range: null, hover: null, plots: [] };
-      this.smooth = Number(at.load("smooth") ?? 0.9);
+      this.smooth = Number(at.load("smooth") ?? 0.85);
       this.clear();
       this.loss = new at.Plot({ shared: this.shared, title: t("plot.loss"), xName: t("plot.step"), log: at.load("log") === "1" });
       this.small = Object.fromEntries(SMALL.map(([name, unit]) => [name, new at.Plot({ shared: this.shared, small: true, title: t(`plot.${name}`), unit, xName: t("plot.step"), free: name === "use" })]));
@@ -75,6 +75,7 @@
       this.shared.plots.forEach((plot) => plot.draw());
       this.drawValues();
       this.empty.hidden = this.length > 0;
+      this.figures.use.hidden = !this.use.x.length; // is not stored: known only while the run goes on
     }
 
     drawValues() {
@@ -123,9 +124,11 @@
 
     grid() {
       this.values = {};
+      this.figures = {};
       return h("div", { class: "multiples" }, SMALL.map(([name]) => {
         this.values[name] = h("b");
-        return h("figure", { class: `multiple multiple-${name}` }, h("figcaption", {}, h("span", { text: t(`plot.${name}`) }), this.values[name]), this.small[name].element);
+        this.figures[name] = h("figure", { class: `multiple multiple-${name}` }, h("figcaption", {}, h("span", { text: t(`plot.${name}`) }), this.values[name]), this.small[name].element);
+        return this.figures[name];
       }));
     }
   }

@@ -94,7 +94,7 @@
       for (const tab of tabs) tab.setAttribute("aria-selected", String(tab.dataset.view === view));
       if (!form) return;
       const keep = pane.scrollTop;
-      pane.replaceChildren(...(view === "toml" ? toml(form) : view === "changes" ? changes(form) : [h("span", { text: form.command })]));
+      pane.replaceChildren(...(view === "toml" ? (form.toml ? toml(form) : [h("span", { class: "muted", text: t("toml.not_yet") })]) : view === "changes" ? changes(form) : [h("span", { text: form.command })]));
       pane.classList.toggle("wraps", view !== "toml");
       pane.scrollTop = keep;
       line.textContent = form.line;

@@ -13,12 +13,11 @@
       shown = key;
       const answer = await server.pictures(0);
       if (!answer || key !== shown) return;
-      draw(root, answer, form);
+      draw(root, answer);
     });
   };
 
-  function draw(root, answer, form) {
-    const found = form.findings.find((finding) => finding.field === "data.folder" && finding.level === "ok");
+  function draw(root, answer) {
     const more = answer.total - answer.thumbs.length;
     const thumbs = answer.thumbs.map((source) => h("img", { class: "thumb", src: source, alt: "" }));
     if (more > 0) thumbs.push(h("span", { class: "thumb more", text: `+${more}` }));
@@ -26,7 +25,7 @@
       answer.total
         ? h("div", { class: "thumbs" }, thumbs)
         : h("div", { class: "thumbs none" }, icon("pictures"), h("span", { text: t("strip.none") })),
-      h("p", { class: "found", text: found ? found.title || found.message : "" }),
+      h("p", { class: "found", text: answer.total ? t("strip.found", { n: answer.total }) : "" }),
     );
   }
 

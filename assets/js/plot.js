@@ -32,11 +32,11 @@
     });
   }
 
-  // Steps of 1, 2 or 5 that make about `count` ticks.
+  // Steps of 1, 2, 2.5 or 5 that make about `count` ticks.
   function ticks(low, high, count) {
     const rough = (high - low) / Math.max(1, count);
     const power = 10 ** Math.floor(Math.log10(rough || 1));
-    const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? power;
+    const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? power;
     const found = [];
     for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-9; value += step) found.push(+value.toPrecision(12));
     return found;
@@ -164,12 +164,12 @@
       pen.setTransform(ratio, 0, 0, ratio, 0, 0);
       pen.fillStyle = colour("surface");
       pen.fillRect(0, 0, this.width, this.height);
-      pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+      pen.font = `11px ${getComputedStyle(this.element).fontFamily}`;
       this.setRanges();
       this.paintGrid(pen);
       pen.save();
       pen.beginPath();
-      pen.rect(PAD.left, 0, this.width - PAD.left - PAD.right, this.height - PAD.bottom + 5);
+      pen.rect(PAD.left - 5, 0, this.width - PAD.left - PAD.right + 10, this.height - PAD.bottom + 6);
       pen.clip();
       this.paintMarks(pen);
       for (const line of this.shown()) (line.dots ? this.paintDots : this.paintLine).call(this, pen, line);
@@ -196,7 +196,7 @@
       }
       pen.textAlign = "center";
       pen.textBaseline = "top";
-      for (const value of ticks(...this.xs, Math.max(2, Math.min(8, this.width / 110)))) {
+      for (const value of ticks(...this.xs, Math.max(3, Math.min(8, this.width / 110)))) {
         if (!Number.isInteger(value)) continue;
         const x = this.toPixel(value);
         if (x < PAD.left + 4 || x > this.width - PAD.right - 4) continue;
@@ -308,7 +308,7 @@
         pen.globalAlpha = 1;
       }
       const x = this.shared.hover;
-      const lines = this.shown().filter((line) => line.x.length);
+      const lines = this.shown().filter((line) => line.x.length && !(this.small && line.dots));
       this.tip.hidden = x === null || this.free || !lines.length;
       if (this.tip.hidden) return;
       const near = (line) => {

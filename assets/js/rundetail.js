@@ -115,7 +115,7 @@
       const facts = [
         [t("run.step"), answer.total ? `${answer.step} / ${answer.total}` : "-"],
         [live ? t("run.left") : t("run.took"), at.time(live ? answer.eta_s : answer.elapsed_s)],
-        [t("run.speed"), answer.sps ? t("run.s_per_step", { s: at.number(answer.sps) }) : "-"],
+        [t("run.speed"), answer.sps ? t("run.s_per_step", { s: +answer.sps.toPrecision(3) }) : "-"],
         [t("run.loss"), at.number(this.charts.data.loss.at(-1))],
         answer.val.length ? [t("run.val"), at.number(answer.val.at(-1)[1])] : null,
       ].filter(Boolean);
@@ -131,7 +131,7 @@
       this.reason.hidden = LIVE.includes(answer.state) || !answer.reason;
       this.reason.dataset.state = answer.state;
       if (this.reason.hidden) return;
-      this.reason.replaceChildren(icon(answer.state === "failed" ? "problem" : "warning"), h("div", {}, h("strong", { text: answer.reason }), this.detail.summary.hint && !answer.reason.includes(this.detail.summary.hint) ? h("p", { text: this.detail.summary.hint }) : null));
+      this.reason.replaceChildren(icon({ failed: "problem", done: "ok" }[answer.state] ?? "warning"), h("div", {}, h("strong", { text: answer.reason }), this.detail.summary.hint && !answer.reason.includes(this.detail.summary.hint) ? h("p", { text: this.detail.summary.hint }) : null));
     }
 
     actions(state) {

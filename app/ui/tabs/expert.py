@@ -47,9 +47,9 @@ def build(texts: Texts, values: forms.Values, preset: str, presets: list[tuple[s
                     title = texts(f"group.{section}")
                     group_heading(section, title, texts.section(section), texts("expert.reset_group"))
                     with gr.Column(elem_classes=["grid"]):
-                        for parameter in parameters():
-                            if parameter.section == section:
-                                fields[parameter.path] = control(parameter, texts, forms.get(values, parameter.path), "x")
+                        for parameter in (p for p in parameters() if p.section == section):
+                            value = forms.get(values, parameter.path)
+                            fields[parameter.path] = control(parameter, texts, value, "x")
             fixed(f"<p class='nothing'>{texts('expert.nothing')}</p>", "no-hits")
         with gr.Column(elem_classes=["side"], min_width=0):
             live("toml", texts, "toml.")

@@ -32,7 +32,13 @@ class TrainTab:
         return [*self.fields.values(), self.goal, self.quality]
 
 
-def build(texts: Texts, values: forms.Values, preset: forms.Values, models: list[dict[str, Any]], pictures: Callable[[Any], Any]) -> TrainTab:
+def build(
+    texts: Texts,
+    values: forms.Values,
+    preset: forms.Values,
+    models: list[dict[str, Any]],
+    pictures: Callable[[Any], Any],
+) -> TrainTab:
     """models: records of the cards; pictures: answers with thumbnails of the draft's folder."""
 
     def text(path: str, **changes: object) -> Component:

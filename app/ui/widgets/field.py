@@ -32,8 +32,8 @@ def control(parameter: Parameter, texts: Texts, value: Any, form: str, **changes
         return gr.Checkbox(**options)
     if parameter.kind == "choice":
         return gr.Dropdown(choices=list(parameter.choices), **options)
-    lines = 3 if parameter.kind == "lines" else 1
-    return gr.Textbox(lines=lines, max_lines=6 if lines > 1 else 1, **{"placeholder": str(parameter.default or ""), **options})
+    size = {"lines": 3, "max_lines": 6} if parameter.kind == "lines" else {"lines": 1, "max_lines": 1}
+    return gr.Textbox(placeholder=str(parameter.default or ""), **size, **options)
 
 
 def element_id(form: str, path: str) -> str:

@@ -33,7 +33,7 @@ def live(
     value: Any = None,
     functions: Sequence[Callable[..., Any]] = (),
 ) -> gr.HTML:
-    """The widget that `atelier.widgets[name]` draws, with the texts under `prefixes` and the server functions it may call."""
+    """The widget that `atelier.widgets[name]` draws, with the texts under `prefixes` and what it may ask the server."""
     return gr.HTML(
         value=value,
         html_template=f'<div class="at at-{name}"></div>',

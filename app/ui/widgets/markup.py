@@ -21,7 +21,7 @@ def step_heading(number: int, title: str, note: str) -> gr.HTML:
 
 
 def group_heading(section: str, title: str, note: str, reset: str) -> gr.HTML:
-    """Head of a section of the expert form; `assets/js/expert.js` folds the group, counts and resets by its data attributes."""
+    """Head of a section of the expert form; `assets/js/expert.js` folds, counts and resets by its data attributes."""
     name = escape(section)
     return fixed(
         f"<header class='group-heading' data-section='{name}'>"
