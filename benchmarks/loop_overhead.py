@@ -99,7 +99,7 @@ def main() -> None:
             if isinstance(event, StepDone):
                 marks.append((time.perf_counter(), parts.seconds))
 
-        train(bench.config, family, Sft(), dataset, bench.run, bench.runtime, emit, FileControl(bench.run))
+        train(bench.config, family, Sft(), dataset, bench.run, bench.runtime, emit, FileControl(bench.run, time.time()))
     steps = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(marks[1:])]
     wall = statistics.median(total for total, _ in steps)
     rest = statistics.median(total - big for total, big in steps)

@@ -29,6 +29,7 @@ LIGHT_MODULES = (
     "trainers.paths",
     "trainers.plan",
     "trainers.preflight",
+    "trainers.presets",
     "trainers.resolve",
     "trainers.rundir",
 )

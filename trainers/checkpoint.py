@@ -60,7 +60,7 @@ def save(run: RunDir, state: TrainState, keep_last: int) -> Path:
         os.fsync(file.fileno())
     draft.rename(target)
     if keep_last:
-        for old in sorted(run.checkpoints.glob("step-[0-9]*"))[:-keep_last]:
+        for old in run.whole_checkpoints()[:-keep_last]:
             shutil.rmtree(old)
     return target
 

@@ -13,7 +13,8 @@ from trainers.config import TrainConfig
 from trainers.errors import EXIT_DONE, AtelierError, ConfigError
 from trainers.events import Event, Measured, PhaseChanged, RunFailed, RunFinished, StepDone, ValidationDone, Warned
 from trainers.machine import detect
-from trainers.paths import PRESETS, data_dir
+from trainers.paths import data_dir
+from trainers.presets import presets
 from trainers.rundir import RunDir, worker_info
 
 
@@ -186,12 +187,8 @@ def _sample(args: argparse.Namespace) -> int:
 
 
 def _presets(args: argparse.Namespace) -> int:
-    import tomllib
-
-    for folder in (PRESETS, data_dir() / "presets"):
-        for file in sorted(folder.glob("*.toml")):
-            values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-            print(f"{file.stem:20} {values.get('title', '')}\n{'':20} {values.get('summary', '')}")
+    for preset in presets(data_dir() / "presets"):
+        print(f"{preset.name:20} {preset.title}\n{'':20} {preset.summary}")
     return EXIT_DONE
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
 
+import psutil
+
 from trainers import catalog, preflight, resolve
 from trainers.config import TrainConfig
 from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, AtelierError
@@ -33,10 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class FileControl:
-    """Commands that arrive in `control.jsonl` after this worker started; a signal counts as "stop"."""
+    """Commands that were sent since the time `since`; those of an earlier worker are over. A signal counts as "stop"."""
 
-    def __init__(self, run: RunDir) -> None:
-        self._run, self._offset, self._since = run, 0, time.time()
+    def __init__(self, run: RunDir, since: float) -> None:
+        self._run, self._offset, self._since = run, 0, since
         self._stop = False
 
     def __call__(self) -> list[Command]:
@@ -59,9 +61,14 @@ class FileControl:
         signal.signal(signal.SIGTERM, ask)
 
 
-def work(run: RunDir, *, resume: bool = False, watch: Callable[[Event], None] | None = None) -> int:
-    """Do the run and return its exit code. watch: sees every event beside the file."""
-    control = FileControl(run)
+def work(
+    run: RunDir, *, resume: bool = False, since: float | None = None, watch: Callable[[Event], None] | None = None
+) -> int:
+    """Do the run and return its exit code.
+
+    since: time from which on commands are obeyed, default now; watch: sees every event beside the file.
+    """
+    control = FileControl(run, time.time() if since is None else since)
     control.stop_on_signals()
     heartbeat, event_log = Heartbeat(run), EventLog(run)
 
@@ -214,7 +221,8 @@ def main(argv: list[str] | None = None) -> int:
     if not run.config.is_file():
         print(f"{run.path} holds no config.toml.", file=sys.stderr)
         return 2
-    return work(run, resume=args.resume)
+    # a "stop" that was sent while this process started is meant for it
+    return work(run, resume=args.resume, since=psutil.Process().create_time())
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ from app.monitoring.gpu import Sampler
 from app.monitoring.metrics import Metrics, Series
 from app.services import library, views
 from app.services.drafts import Draft, Drafts
-from app.services.library import ModelCard, PresetInfo
+from app.services.library import ModelCard
 from app.services.previews import START_PATIENCE_S, FieldError, Preview, Previews, Started, problems
 from app.services.views import FileInfo, RunDetail, RunSummary, SampleInfo
 from trainers.errors import AtelierError
 from trainers.machine import Machine, detect
 from trainers.preflight import Finding
+from trainers.presets import PresetInfo, presets
 from trainers.rundir import COMMANDS, Command, RunDir
 
 __all__ = [
@@ -83,7 +84,7 @@ class Studio:
     # configuration
 
     def presets(self) -> list[PresetInfo]:
-        return library.presets(self.data_dir / "presets")
+        return presets(self.data_dir / "presets")
 
     def models(self) -> list[ModelCard]:
         return library.models(self.machine)

@@ -187,8 +187,11 @@ def steps_of(config: TrainConfig, dataset: Dataset) -> int:
 
 def fit(picture: Image.Image, bucket: tuple[int, int]) -> Image.Image:
     """Resize to cover the bucket and cut the centre out; Lanczos, as the common trainers do."""
-    size, box = buckets.cover(*picture.size, bucket)
-    return picture.resize(size, Image.Resampling.LANCZOS).crop(box)
+    size, (left, top, right, bottom) = buckets.cover(*picture.size, bucket)
+    # the part that stays is cut first: resizing all of a very long picture could fill the memory
+    x, y = picture.width / size[0], picture.height / size[1]
+    box = (left * x, top * y, right * x, bottom * y)
+    return picture.resize(bucket, Image.Resampling.LANCZOS, box=box)
 
 
 def to_pixels(picture: Image.Image) -> Tensor:
