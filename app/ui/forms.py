@@ -124,7 +124,8 @@ def search(query: str, texts: Texts) -> list[str]:
 
 def _haystack(parameter: Parameter, texts: Texts) -> str:
     english = (parameter.path, parameter.label, parameter.help, parameter.aka)
-    return " ".join((*english, texts.label(parameter), texts.help(parameter))).lower().replace("-", " ").replace("_", " ")
+    words = " ".join((*english, texts.label(parameter), texts.help(parameter)))
+    return words.lower().replace("-", " ").replace("_", " ")
 
 
 def goal_of(values: Mapping[str, Any]) -> str | None:
@@ -147,7 +148,7 @@ def quality_of(values: Mapping[str, Any], preset: Mapping[str, Any]) -> str | No
 
 
 def with_preset(values: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> Values:
-    """A new preset's values with what the person brought: what differs from the old preset, or is missing in the new."""
+    """A new preset's values with what the person brought: what differs from the old preset, or the new one lacks."""
     mine = {
         path: get(values, path)
         for path in OWN_PATHS

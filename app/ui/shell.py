@@ -57,7 +57,8 @@ def build(studio: Studio, language: str = "en") -> gr.Blocks:
         state = live("state", words, "state.")
         with gr.Tabs(elem_id="rail"):
             with gr.Tab(words("tab.train"), id="train", elem_id="tab-train"):
-                simple = train.build(words, current.after, preset, _cards(studio, words), strip.server_function(studio, editor))
+                pictures = strip.server_function(studio, editor)
+                simple = train.build(words, current.after, preset, _cards(studio, words), pictures)
             with gr.Tab(words("tab.expert"), id="expert", elem_id="tab-expert"):
                 full = expert.build(words, current.after, current.preset, presets)
             with gr.Tab(words("tab.runs"), id="runs", elem_id="tab-runs"):

@@ -38,7 +38,7 @@ def server_function(studio: Studio, editor: DraftEditor) -> Callable[[Any], dict
 
 @lru_cache(maxsize=512)
 def _thumbnail(path: Path, changed_ns: int) -> str:
-    """A data address of a small WebP; empty for a file that is no picture. changed_ns: tells a changed file from the old."""
+    """A data address of a small WebP; empty for what is no picture. changed_ns: tells a changed file from the old."""
     try:
         picture = open_picture(path)
     except (OSError, UnidentifiedImageError, ValueError):

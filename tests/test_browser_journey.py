@@ -1,0 +1,164 @@
+"""First journeys in a real browser: the real app over a worker that needs no model."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed", exc_type=ImportError)
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser import CHROMIUM, Watch, chromium, serving, tab
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not CHROMIUM and not os.environ.get("ATELIER_FORBID_SKIPS"), reason="there is no Chromium on this machine"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """An app with a data folder of its own; its worker steps until it is stopped."""
+    command = [sys.executable, "-m", "tests.serve", str(tmp_path / "data"), "{port}", "slow"]
+    with serving(command, tmp_path / "app.log") as url:
+        yield url
+
+
+@pytest.fixture
+def page_watch(browser: Browser) -> Iterator[tuple[Page, Watch]]:
+    with tab(browser) as pair:
+        yield pair
+
+
+def step_shown(page: Page) -> int:
+    """The step in the header of the run that is open; 0 before there is one."""
+    text = page.locator(".facts-row dd").first.inner_text()
+    return int(text.split("/")[0]) if "/" in text else 0
+
+
+def wait_for_step(page: Page, step: int) -> None:
+    page.wait_for_function(
+        "step => parseInt(document.querySelector('.facts-row dd')?.textContent ?? '0') >= step",
+        arg=step,
+        timeout=30_000,
+    )
+
+
+def accent_pixels(page: Page) -> int:
+    """Pixels of the large plot in the colour of its curve: none before there are points."""
+    return int(
+        page.evaluate(
+            """() => {
+              const canvas = document.querySelector('.plot.large canvas');
+              const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+              const probe = document.createElement('canvas').getContext('2d');
+              probe.fillStyle = getComputedStyle(document.body).getPropertyValue('--accent').trim();
+              probe.fillRect(0, 0, 1, 1);
+              const [r, g, b] = probe.getImageData(0, 0, 1, 1).data;
+              let count = 0;
+              for (let i = 0; i < data.length; i += 4) {
+                count += Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 30;
+              }
+              return count;
+            }"""
+        )
+    )
+
+
+def test_first_run_reload_and_stop(url: str, page_watch: tuple[Page, Watch]) -> None:
+    page, watch = page_watch
+    page.goto(f"{url}/", wait_until="commit")
+    expect(page).to_have_title("Atelier")
+    expect(page.locator("#plan-line")).to_contain_text("300 steps")
+    expect(page.locator("#plan-line")).to_contain_text("peak about")
+    page.locator("#t-start").click()
+
+    wait_for_step(page, 20)
+    address = page.url
+    assert re.search(r"#runs/\w+$", address)
+    assert accent_pixels(page) > 100
+    expect(page.locator("#run-chip")).to_be_visible()
+    expect(page.locator(".sample img").first).to_be_visible()
+    before = step_shown(page)
+
+    page.reload(wait_until="commit")
+    wait_for_step(page, before + 20)
+    assert page.url == address
+    expect(page.locator(".run-detail .state")).to_have_text("Running")
+
+    page.locator('[data-command="stop"]').click()
+    expect(page.locator(".run-detail .state")).to_have_text("Stopped", timeout=30_000)
+    page.locator('[data-view="files"]').click()
+    expect(page.locator(".files .file-name").first).to_contain_text(".safetensors")
+    watch.assert_clean()
+
+
+def test_error_beside_the_field_and_both_forms_agree(url: str, page_watch: tuple[Page, Watch]) -> None:
+    page, watch = page_watch
+    page.goto(f"{url}/#expert", wait_until="commit")
+    rate = page.locator("#x-optimizer-learning_rate")
+    rate.locator("input").fill("fast")
+    rate.locator("input").press("Tab")
+    expect(rate.locator(".field-error")).to_contain_text("Give a number")
+    page.locator("#x-start").click()
+    expect(page.locator(".toast.danger")).to_contain_text("cannot start")
+    assert page.url.endswith("#expert")
+
+    rate.locator("input").fill("1e-4")
+    rate.locator("input").press("Tab")
+    expect(rate.locator(".field-error")).to_have_count(0)
+    expect(page.locator(".at-toml .code")).to_contain_text("learning_rate = 0.0001")
+    expect(page.locator("#g-optimizer .count")).to_have_text("1")
+    rate.hover()
+    rate.locator(".field-reset").click()
+    expect(rate.locator("input")).to_have_value("auto")
+
+    page.locator("#x-captions-trigger input").fill("zorblax")
+    page.locator("#x-captions-trigger input").press("Tab")
+    expect(page.locator(".at-toml .code")).to_contain_text('trigger = "zorblax"')
+    page.locator("#tab-train-button").click()
+    expect(page.locator("#t-captions-trigger input")).to_have_value("zorblax")
+
+    page.locator("#t-data-folder input").fill("/no/such/folder")
+    page.locator("#t-data-folder input").press("Tab")
+    expect(page.locator("#t-data-folder .field-error")).to_contain_text("there is no folder")
+    watch.assert_clean()
+
+
+def test_search_keys_and_languages(url: str, page_watch: tuple[Page, Watch]) -> None:
+    page, watch = page_watch
+    page.goto(f"{url}/", wait_until="commit")
+    expect(page.locator("#plan-line")).not_to_be_empty()
+    page.keyboard.press("g")
+    page.keyboard.press("e")
+    expect(page.locator("#x-adapter-rank")).to_be_visible()
+    page.keyboard.press("/")
+    expect(page.locator("#at-search")).to_be_focused()
+    page.keyboard.type("network_dim")
+    expect(page.locator("#x-adapter-rank")).to_be_visible()
+    expect(page.locator("#x-run-seed")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.locator("#x-run-seed")).to_be_visible()
+
+    page.locator("#language").click()
+    expect(page.locator("#tab-train-button")).to_have_text("训练")
+    expect(page.locator("#x-adapter-rank")).to_contain_text("秩")
+    page.goto(f"{url}/", wait_until="commit")
+    expect(page.locator("#tab-train-button")).to_have_text("训练")  # the choice is kept
+    page.locator("#theme").click()
+    expect(page.locator("body")).to_have_class(re.compile(r"\bdark\b"))
+    watch.assert_clean()

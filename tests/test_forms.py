@@ -1,0 +1,304 @@
+"""The forms without a server: controls to values and back, the two forms over one draft, search, marks, commands."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from app.services.studio import PresetInfo, Studio
+from app.ui import forms
+from app.ui.draft import DraftEditor
+from app.ui.state import describe
+from app.ui.tabs.runs import server_functions
+from app.ui.texts import LANGUAGES, TRANSLATIONS, texts
+from tests.machines import LAPTOP
+from trainers import resolve
+from trainers.config import TrainConfig
+from trainers.errors import ConfigError
+from trainers.parameters import by_path, parameters, sections
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Any:
+    """A studio that is not started: configuration works, nothing runs."""
+    studio = Studio(tmp_path, machine=LAPTOP)
+    yield studio
+    studio.close()
+
+
+@pytest.fixture
+def editor(studio: Studio) -> DraftEditor:
+    return DraftEditor(studio)
+
+
+# ------------------------------------------------------------------ controls
+
+
+@pytest.mark.parametrize("parameter", parameters(), ids=lambda p: p.path)
+def test_what_a_control_shows_of_a_default_means_the_default(parameter: Any) -> None:
+    default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+    assert forms.parse(parameter, forms.show(parameter, default)) == default
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1e-4", 1e-4), ("0.0001", 1e-4), (" 2E-3 ", 2e-3), (".5", 0.5), ("auto", "auto"), ("", "auto"), ("1 000", 1000)],
+)
+def test_learning_rates_are_read_as_people_write_them(text: str, number: Any) -> None:
+    assert forms.parse(by_path()["optimizer.learning_rate"], text) == number
+
+
+@pytest.mark.parametrize("text", ["1e-4x", "nan", "inf", "one", "1,5"])
+def test_what_is_no_number_stays_as_typed_and_is_refused(text: str) -> None:
+    assert forms.parse(by_path()["optimizer.learning_rate"], text) == text
+    with pytest.raises(Exception, match=r"optimizer\.learning_rate"):
+        resolve.validate(forms.collect({"optimizer.learning_rate": text}))
+
+
+def test_whole_numbers_stay_whole() -> None:
+    steps = forms.parse(by_path()["schedule.max_steps"], "1e3")
+    assert steps == 1000 and isinstance(steps, int)
+    assert forms.parse(by_path()["schedule.max_steps"], "2.5") == 2.5  # the check refuses it by name
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-4, "1e-4"), (2e-3, "0.002"), (2.5e-5, "2.5e-5"), (1e-8, "1e-8"), (1.0, "1"), (0.999, "0.999")],
+)
+def test_numbers_are_shown_as_people_write_them(value: float, text: str) -> None:
+    assert forms.number_text(value) == text
+    assert float(text) == value
+
+
+def test_prompts_are_one_a_line() -> None:
+    prompts = by_path()["sample.prompts"]
+    assert forms.parse(prompts, "a cat\n\n  a dog \n") == ["a cat", "a dog"]
+    assert forms.show(prompts, ["a cat", "a dog"]) == "a cat\na dog"
+
+
+def test_collect_nests_and_leaves_other_values_alone() -> None:
+    values = forms.collect({"adapter.rank": "8"}, {"adapter": {"alpha": 4.0}, "run": {"seed": 7}})
+    assert values == {"adapter": {"alpha": 4.0, "rank": 8}, "run": {"seed": 7}}
+
+
+def test_every_control_round_trips_through_a_config() -> None:
+    raws = {p.path: forms.show(p, forms.get({}, p.path)) for p in parameters()}
+    assert resolve.validate(forms.collect(raws)) == TrainConfig()
+
+
+# ------------------------------------------------------------------ marks, search, command
+
+
+def test_modified_names_what_differs_from_the_preset() -> None:
+    preset = {"sample": {"prompts": ("a",)}, "schedule": {"max_steps": 300}}
+    assert forms.modified(forms.complete(preset), preset) == []
+    changed = forms.put(preset, {"sample.prompts": ["a", "b"], "captions.shuffle": True, "schedule.max_steps": 300})
+    assert forms.modified(changed, preset) == ["captions.shuffle", "sample.prompts"]
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ("learning rate", "optimizer.learning_rate"),
+        ("lr", "optimizer.learning_rate"),
+        ("network_dim", "adapter.rank"),
+        ("adapter.rank", "adapter.rank"),
+        ("Rank", "adapter.rank"),
+        ("clean pictures", "noise.shift"),
+    ],
+)
+def test_search_knows_label_path_help_and_other_names(query: str, path: str) -> None:
+    assert path in forms.search(query, texts("en"))
+
+
+def test_search_in_chinese_finds_chinese_and_english_words() -> None:
+    assert "optimizer.learning_rate" in forms.search("学习率", texts("zh"))
+    assert "optimizer.learning_rate" in forms.search("learning", texts("zh"))
+
+
+def test_search_for_nonsense_finds_nothing() -> None:
+    assert forms.search("wibble", texts("en")) == []
+
+
+def test_the_command_gives_the_same_values() -> None:
+    preset = {"schedule": {"max_steps": 300}}
+    wanted = {
+        "sample.prompts": ['a "red" cat', "it's, a dog\\"],
+        "optimizer.learning_rate": 1e-5,
+        "captions.shuffle": True,
+        "captions.trigger": "my wuzzle",
+        "run.name": "a b",
+    }
+    values = forms.put(preset, wanted)
+    words = shlex.split(forms.command_line("sandbox", values, forms.modified(values, preset)))
+    assert words[:4] == ["python", "launch.py", "train", "sandbox"]
+    assert resolve.validate(resolve.override(preset, words[4:])) == resolve.validate(values)
+
+
+# ------------------------------------------------------------------ the beginner's choices
+
+
+@pytest.mark.parametrize("goal", forms.GOALS)
+def test_a_goal_is_recognised_by_what_it_sets(goal: str) -> None:
+    assert forms.goal_of(forms.put({}, forms.GOALS[goal])) == goal
+
+
+def test_a_mixture_is_no_goal() -> None:
+    assert forms.goal_of({"captions": {"dropout": 0.3}}) is None
+
+
+def test_qualities_are_multiples_of_the_preset() -> None:
+    preset = {"schedule": {"max_steps": 300}}
+    assert [forms.quality_steps(preset, quality) for quality in ("quick", "balanced", "thorough")] == [150, 300, 600]
+    assert forms.quality_of({"schedule": {"max_steps": 600}}, preset) == "thorough"
+    assert forms.quality_of({"schedule": {"max_steps": 601}}, preset) is None
+
+
+def test_the_beginners_form_has_at_most_eight_fields() -> None:
+    from app.ui.tabs.train import TEXT_PATHS
+
+    model, goal, quality = 1, 1, 1
+    assert len(TEXT_PATHS) + model + goal + quality <= 8
+
+
+# ------------------------------------------------------------------ one draft for both forms
+
+
+def test_both_forms_change_the_same_draft(editor: DraftEditor, studio: Studio) -> None:
+    editor.choose_quality("thorough")
+    editor.choose_goal("style")
+    editor.edit({"adapter.rank": "8"})
+    values = studio.draft().values
+    assert forms.get(values, "schedule.max_steps") == 600
+    assert forms.get(values, "captions.dropout") == 0.1
+    assert forms.get(values, "adapter.rank") == 8
+    assert forms.quality_of(values, editor.preset("sandbox")) == "thorough"
+    assert forms.goal_of(values) == "style"
+
+
+def test_the_draft_survives_a_restart(editor: DraftEditor, tmp_path: Path) -> None:
+    editor.edit({"captions.trigger": "小猫", "optimizer.learning_rate": "3e-4"})
+    again = Studio(tmp_path, machine=LAPTOP)
+    values = DraftEditor(again).current().after
+    again.close()
+    assert (forms.get(values, "captions.trigger"), forms.get(values, "optimizer.learning_rate")) == ("小猫", 3e-4)
+
+
+def test_an_edit_leaves_changes_of_another_page_alone(studio: Studio) -> None:
+    here, there = DraftEditor(studio), DraftEditor(studio)
+    here.edit({"adapter.rank": "8"})
+    there.edit({"run.seed": "7"})
+    values = here.current().after
+    assert (forms.get(values, "adapter.rank"), forms.get(values, "run.seed")) == (8, 7)
+
+
+def test_reset_of_a_field_a_group_and_everything(editor: DraftEditor) -> None:
+    editor.edit({"adapter.rank": "8", "adapter.alpha": "2", "run.seed": "7"})
+    assert forms.get(editor.reset("adapter.rank").after, "adapter.rank") == "auto"
+    after = editor.reset("adapter").after
+    assert (forms.get(after, "adapter.alpha"), forms.get(after, "run.seed")) == ("auto", 7)
+    assert forms.modified(editor.reset("").after, editor.preset("sandbox")) == []
+
+
+def test_another_model_brings_its_preset_and_keeps_what_is_mine(editor: DraftEditor, studio: Studio) -> None:
+    own = next(preset for preset in studio.presets() if preset.name != "sandbox")
+    editor.edit({"captions.trigger": "mytoy", "data.folder": "/pictures"})
+    edited = editor.choose_model(forms.get(own.values, "model.base"))
+    assert edited.preset == own.name
+    assert forms.get(edited.after, "schedule.max_steps") == forms.get(own.values, "schedule.max_steps")
+    assert (forms.get(edited.after, "captions.trigger"), forms.get(edited.after, "data.folder")) == (
+        "mytoy",
+        "/pictures",
+    )
+
+
+def test_toml_replaces_all_values(editor: DraftEditor) -> None:
+    editor.edit({"run.seed": "7"})
+    after = editor.load_toml('title = "mine"\n[adapter]\nrank = 4\n').after
+    assert (forms.get(after, "adapter.rank"), forms.get(after, "run.seed")) == (4, 42)
+
+
+@pytest.mark.parametrize("toml", ["[adapter\n", "[adapter]\nrnak = 4\n", "[nonsense]\nx = 1\n", "nonsense = 1\n"])
+def test_toml_that_cannot_be_used_changes_nothing(editor: DraftEditor, toml: str) -> None:
+    before = editor.current().after
+    with pytest.raises(ConfigError):
+        editor.load_toml(toml)
+    assert editor.current().after == before
+
+
+# ------------------------------------------------------------------ what the page is told
+
+
+def test_an_error_reaches_its_field_with_the_remedy(studio: Studio, editor: DraftEditor) -> None:
+    record = describe(studio, editor, editor.edit({"data.resolution": "1000"}), texts("en"))
+    assert "992" in record["errors"]["data.resolution"]
+    assert record["plan"] is None and record["line"]
+
+
+def test_the_record_is_json_and_counts_what_is_modified(studio: Studio, editor: DraftEditor) -> None:
+    edited = editor.edit({"adapter.rank": "8", "adapter.alpha": "8", "run.seed": "7"})
+    record = json.loads(json.dumps(describe(studio, editor, edited, texts("zh"))))
+    assert record["modified"] == ["run.seed", "adapter.rank", "adapter.alpha"]
+    assert record["counts"] == {"run": 1, "adapter": 2}
+    assert record["defaults"]["run.seed"] == "42"
+
+
+def test_auto_is_shown_with_what_it_became(studio: Studio, editor: DraftEditor) -> None:
+    record = describe(studio, editor, editor.current(), texts("en"))
+    assert record["resolved"]["adapter.rank"] == "16"
+    assert "run.seed" not in record["resolved"]
+
+
+@pytest.mark.parametrize("argument", [None, 7, {}, [], ["x"], ["x", -1], ["x", "1"], "x" * 1000])
+def test_server_functions_refuse_what_the_page_never_sends(argument: Any) -> None:
+    functions = {function.__name__: function for function in server_functions(SimpleNamespace(poll=None))}  # type: ignore[arg-type]
+    with pytest.raises(ValueError):
+        functions["poll"](argument)
+
+
+def test_delete_needs_the_name_of_the_run() -> None:
+    deleted: list[str] = []
+    studio = SimpleNamespace(
+        run=lambda run_id: SimpleNamespace(summary=SimpleNamespace(name="mine")),
+        delete_run=lambda run_id: deleted.append(run_id) or "gone",
+    )
+    delete = next(f for f in server_functions(studio) if f.__name__ == "delete")  # type: ignore[arg-type]
+    assert "error" in delete(["id", "other"]) and not deleted
+    assert delete(["id", "mine"]) == {"toast": "gone"} and deleted == ["id"]
+
+
+# ------------------------------------------------------------------ languages
+
+
+def test_every_text_exists_in_every_language() -> None:
+    tables = {name: set(texts(name).table) for name in LANGUAGES}
+    assert tables["en"] - tables["zh"] == set()
+
+
+def test_chinese_has_every_parameter_section_and_unit() -> None:
+    table = texts("zh").table
+    wanted = [f"{p.path}.{part}" for p in parameters() for part in ("label", "help")]
+    wanted += [f"section.{name}" for name in sections()] + [f"unit.{p.unit}" for p in parameters() if p.unit]
+    assert [key for key in wanted if key not in table] == []
+
+
+def test_english_names_of_parameters_are_declared_once() -> None:
+    table = json.loads((TRANSLATIONS / "en.json").read_text(encoding="utf-8"))
+    assert [key for key in table if key.rsplit(".", 1)[0] in by_path()] == []
+
+
+def test_translations_keep_their_placeholders() -> None:
+    import re
+
+    english, chinese = texts("en").table, texts("zh").table
+    names = re.compile(r"\{\w+\}")
+    assert [k for k in english if set(names.findall(english[k])) != set(names.findall(chinese[k]))] == []
+
+
+def test_presets_are_offered_by_title(studio: Studio) -> None:
+    assert all(isinstance(preset, PresetInfo) and preset.title for preset in studio.presets())
