@@ -67,7 +67,7 @@ window.atelier ??= (() => {
         busy = false;
       }
     }
-    const timer = setInterval(turn, 250);
+    const timer = setInterval(turn, 100);
     turn();
     return { now: () => { due = 0; turn(); } };
   }
