@@ -49,6 +49,7 @@ class ModelSpec:
     download_gib: float
     native_resolution: int
     denoiser_params: float
+    packable: float  # share of the denoiser that 8-bit storage takes; norms and modulations stay as they are
     text_params: float
     vae_params: float
     layers: int  # transformer blocks
@@ -121,6 +122,7 @@ MODELS: dict[str, ModelSpec] = {
         download_gib=0.0,
         native_resolution=64,
         denoiser_params=0.0023,
+        packable=0.65,
         text_params=0.0002,
         vae_params=0.001,
         layers=6,
@@ -144,6 +146,7 @@ MODELS: dict[str, ModelSpec] = {
         download_gib=31.4,
         native_resolution=1024,
         denoiser_params=11.901,
+        packable=0.727,
         text_params=4.885,
         vae_params=0.084,
         layers=57,
@@ -165,6 +168,7 @@ MODELS: dict[str, ModelSpec] = {
         download_gib=31.4,
         native_resolution=1024,
         denoiser_params=11.891,
+        packable=0.727,
         text_params=4.885,
         vae_params=0.084,
         layers=57,

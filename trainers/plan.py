@@ -138,17 +138,18 @@ def adapter_params(config: TrainConfig, model: catalog.ModelSpec) -> float:
 def _memory_gib(config: TrainConfig, machine: Machine, model: catalog.ModelSpec, tokens: int) -> float:
     """The largest of two stages: encoding captions, and training (base, adapter with AdamW, activations)."""
     compute = BYTES[config.model.precision]
-    stored = BYTES["fp8"] if config.memory.quantize == "fp8" else compute
+    packed = model.packable if config.memory.quantize == "fp8" else 0.0
     checkpointing = config.memory.gradient_checkpointing == "on"
     weights = model.denoiser_params * 1e9
+    stored = weights * (packed * BYTES["fp8"] + (1 - packed) * compute)
     # 8-bit weights become the compute format for their block's turn; without checkpointing autograd keeps them so
-    unpacked = weights * compute * (2 / model.layers if checkpointing else 1) if stored < compute else 0
+    unpacked = packed * weights * compute * (2 / model.layers if checkpointing else 1)
     adapter = adapter_params(config, model) * 16  # weight, gradient and two moments in fp32
     # a block keeps about 34 activations as wide as its input; with checkpointing its input alone, and the rest of one
     # block while that is computed again
     kept = model.layers * (1 if checkpointing else 34) + 34
     activations = kept * tokens * config.schedule.batch_size * model.width * compute
-    training = weights * stored + unpacked + adapter + activations
+    training = stored + unpacked + adapter + activations
     encoding = (model.text_params + model.vae_params) * 1e9 * compute
     return max(training, encoding) / GIB + OVERHEAD_GIB[machine.device]
 

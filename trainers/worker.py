@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class FileControl:
-    """Commands that were sent since the time `since`; those of an earlier worker are over. A signal counts as "stop"."""
+    """Commands sent since the time `since`; those of an earlier worker are over. A signal counts as "stop"."""
 
     def __init__(self, run: RunDir, since: float) -> None:
         self._run, self._offset, self._since = run, 0, since
