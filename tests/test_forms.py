@@ -160,10 +160,14 @@ def test_qualities_are_multiples_of_the_preset() -> None:
 
 
 def test_the_beginners_form_has_at_most_eight_fields() -> None:
-    from app.ui.tabs.train import TEXT_PATHS
+    import gradio as gr
 
-    model, goal, quality = 1, 1, 1
-    assert len(TEXT_PATHS) + model + goal + quality <= 8
+    from app.ui.tabs import train
+
+    with gr.Blocks():
+        tab = train.build(texts("en"), {}, {}, models=[], pictures=lambda _: {})
+    model_cards = 1
+    assert len(tab.controls()) + model_cards <= 8
 
 
 # ------------------------------------------------------------------ one draft for both forms
@@ -285,6 +289,10 @@ def test_chinese_has_every_parameter_section_and_unit() -> None:
     wanted = [f"{p.path}.{part}" for p in parameters() for part in ("label", "help")]
     wanted += [f"section.{name}" for name in sections()] + [f"unit.{p.unit}" for p in parameters() if p.unit]
     assert [key for key in wanted if key not in table] == []
+
+
+def test_every_section_has_a_title() -> None:
+    assert [name for name in sections() if f"group.{name}" not in texts("en").table] == []
 
 
 def test_english_names_of_parameters_are_declared_once() -> None:

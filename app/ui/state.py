@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from app.ui import forms
 from app.ui.draft import DraftEditor, Edited
 from app.ui.texts import Texts
-from trainers import catalog
 from trainers.config import TrainConfig
 from trainers.parameters import by_path, parameters
 
 if TYPE_CHECKING:
     from app.services.studio import FieldError, Preview, Studio
+
+_SERIAL = itertools.count()
 
 
 def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, **more: Any) -> dict[str, Any]:
@@ -23,9 +25,9 @@ def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, 
     preset = editor.preset(edited.preset)
     changed = forms.modified(edited.after, preset)
     return {
+        "serial": next(_SERIAL),  # the page notices a record only when it differs from the last one
         "preset": edited.preset,
         "base": forms.get(edited.after, "model.base"),
-        "family": _family_title(preview.config),
         "line": _line(preview, studio, texts),
         "errors": errors_by_path(preview.errors) | _problems(preview),
         "findings": _findings(preview, texts),
@@ -63,7 +65,6 @@ def _findings(preview: Preview, texts: Texts) -> list[dict[str, str]]:
             "message": finding.message,
             "hint": finding.hint,
             "field": finding.field,
-            "label": texts.label(by_path()[finding.field]) if finding.field in by_path() else "",
         }
         for finding in preview.findings
     ]
@@ -98,10 +99,6 @@ def _line(preview: Preview, studio: Studio, texts: Texts) -> str:
     time = texts("line.time", minutes=minutes, seconds=seconds) if minutes else texts("line.seconds", seconds=seconds)
     memory, total = f"{plan.memory_gib:.1f}", f"{studio.machine.memory_gib:.1f}"
     return texts("line.plan", steps=plan.steps, time=time, memory=memory, total=total)
-
-
-def _family_title(config: TrainConfig | None) -> str:
-    return catalog.FAMILIES[config.model.family].title if config and config.model.family in catalog.FAMILIES else ""
 
 
 def _resolved(values: forms.Values, config: TrainConfig | None) -> dict[str, str]:

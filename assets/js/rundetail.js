@@ -112,17 +112,18 @@
       this.headKey = key;
       this.head.dataset.run = this.id;
       const live = LIVE.includes(answer.state);
+      const state = answer.state === "running" && answer.phase === "paused" ? "paused" : answer.state;
       const percent = answer.total ? (100 * answer.step) / answer.total : 0;
-      const phase = live && answer.phase ? [t(`phase.${answer.phase}`), answer.detail].filter(Boolean).join(": ") : "";
+      const phase = live && answer.phase && state !== "paused" ? [t(`phase.${answer.phase}`), answer.detail].filter(Boolean).join(": ") : "";
       const facts = [
         [t("run.step"), answer.total ? `${answer.step} / ${answer.total}` : "-"],
         [live ? t("run.left") : t("run.took"), at.time(live ? answer.eta_s : answer.elapsed_s)],
         [t("run.speed"), answer.sps ? t("run.s_per_step", { s: +answer.sps.toPrecision(3) }) : "-"],
         [t("run.loss"), at.number(this.charts.data.loss.at(-1))],
-        answer.val.length ? [t("run.val"), at.number(answer.val.at(-1)[1])] : null,
+        this.charts.val.y.length ? [t("run.val"), at.number(this.charts.val.y.at(-1))] : null,
       ].filter(Boolean);
       this.head.replaceChildren(
-        h("div", { class: "run-title" }, h("h1", { text: detail.summary.name }), at.stateChip(answer.state), h("span", { class: "muted", text: phase || detail.summary.model }), h("span", { class: "grow" }), h("div", { class: "actions" }, this.actions(answer.state))),
+        h("div", { class: "run-title" }, h("h1", { text: detail.summary.name }), at.stateChip(state), h("span", { class: "muted", text: phase || detail.summary.model }), h("span", { class: "grow" }), h("div", { class: "actions" }, this.actions(state))),
         h("div", { class: "bar progress", role: "progressbar", "aria-valuenow": String(Math.round(percent)), "aria-valuemin": "0", "aria-valuemax": "100", data: { state: answer.state }, style: { "--part": `${percent}%` } }),
         h("dl", { class: "facts-row" }, facts.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", { text: value })))),
       );

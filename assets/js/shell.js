@@ -108,6 +108,7 @@
       root.parentElement.classList.toggle("lost", !data);
       if (!data) return 4000;
       drawChip(chip, data);
+      document.title = data.run && data.state === "running" ? `${Math.round(data.percent)} % ${data.name} - Atelier` : "Atelier";
       drawGauge(gauge, data);
       for (const tab of TABS) tabButton(tab)?.toggleAttribute("data-attention", (data.attention ?? []).includes(tab));
       at.emit("header", data);

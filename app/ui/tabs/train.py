@@ -16,8 +16,6 @@ from app.ui.widgets.live import live
 from app.ui.widgets.markup import step_heading, tab_heading
 from trainers.parameters import by_path
 
-TEXT_PATHS = ("data.folder", "captions.trigger", "sample.prompts", "run.name")
-
 
 @dataclass(frozen=True)
 class TrainTab:
