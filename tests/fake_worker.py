@@ -46,6 +46,15 @@ class FakeRun:
         self.offset = lines.offset
         return [record["command"] for record in lines.records if record["time"] >= self.since]
 
+    def pause(self) -> list[str]:
+        """Waits for "resume" or "stop"; the commands that came meanwhile."""
+        self.emit(PhaseChanged("paused"))
+        heard: list[str] = []
+        while not {"resume", "stop"} & set(heard):
+            time.sleep(0.02)
+            heard += self.commands()
+        return heard
+
     def sample(self, step: int) -> None:
         path = self.run.samples / f"step-{step:06d}-0.png"
         write_atomic(path, PNG)
@@ -103,6 +112,9 @@ def train(mode: str, fake: FakeRun, first: int) -> int:
         if mode == "slow":
             time.sleep(0.02)
             commands = fake.commands()
+            if "pause" in commands:
+                commands += fake.pause()
+                fake.emit(PhaseChanged("training", "", step, fake.total))
             if "save" in commands:
                 fake.save(step)
             if "stop" in commands:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("playwright", reason="playwright is not installed", exc_type=ImportError)
 
@@ -100,6 +101,15 @@ def test_first_run_reload_and_stop(url: str, page_watch: tuple[Page, Watch]) -> 
     assert page.url == address
     expect(page.locator(".run-detail .state")).to_have_text("Running")
 
+    page.locator('[data-command="pause"]').click()
+    expect(page.locator(".run-detail .state")).to_have_text("Paused")
+    expect(page.locator(".run-detail .state-icon")).to_have_class(re.compile("state-paused"))
+    expect(page.locator("#run-chip")).to_contain_text("Paused")
+    expect(page.locator('[data-command="pause"]')).to_have_count(0)
+    expect(page.locator('[data-command="resume"]')).to_have_text("Resume")
+    page.locator('[data-command="resume"]').click()
+    expect(page.locator(".run-detail .state")).to_have_text("Running")
+
     page.locator('[data-command="stop"]').click()
     expect(page.locator(".run-detail .state")).to_have_text("Stopped", timeout=30_000)
     page.locator('[data-view="files"]').click()
@@ -135,7 +145,7 @@ def test_error_beside_the_field_and_both_forms_agree(url: str, page_watch: tuple
 
     page.locator("#t-data-folder input").fill("/no/such/folder")
     page.locator("#t-data-folder input").press("Tab")
-    expect(page.locator("#t-data-folder .field-error")).to_contain_text("there is no folder")
+    expect(page.locator("#t-data-folder .field-error")).to_contain_text("There is no folder")
     watch.assert_clean()
 
 
@@ -161,4 +171,50 @@ def test_search_keys_and_languages(url: str, page_watch: tuple[Page, Watch]) -> 
     expect(page.locator("#tab-train-button")).to_have_text("训练")  # the choice is kept
     page.locator("#theme").click()
     expect(page.locator("body")).to_have_class(re.compile(r"\bdark\b"))
+    watch.assert_clean()
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_dropped_pictures_are_copied_and_shown(url: str, browser: Browser, tmp_path: Path, width: int) -> None:
+    files = [tmp_path / name for name in ("红.png", "blue.png", "blue.txt", "notes.pdf")]
+    for file, colour in zip(files[:2], ("red", "blue"), strict=True):
+        Image.new("RGB", (64, 64), colour).save(file)
+    files[2].write_text("a blue square")
+    files[3].write_text("")
+    with tab(browser, width=width) as (page, watch):
+        page.goto(f"{url}/", wait_until="commit")
+        expect(page.locator(".at-strip .thumbs img")).to_have_count(4)
+        page.locator("#drop-input").set_input_files(files)
+        expect(page.locator(".drop-said")).to_contain_text("pictures-1: 2 pictures, 1 caption. Left out 1: notes.pdf")
+        expect(page.locator(".at-strip .thumbs img")).to_have_count(2)
+        expect(page.locator(".at-strip .found")).to_contain_text("2 pictures found")
+        expect(page.locator("#t-data-folder input")).to_have_value(re.compile(r"datasets.pictures-1$"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.locator("#drop-input").set_input_files(files[3])
+        expect(page.locator(".drop-said.danger")).to_contain_text("There is no picture but notes.pdf")
+        watch.assert_clean()
+    copies = {file.name: file.read_bytes() for file in (tmp_path / "data/datasets/pictures-1").iterdir()}
+    assert copies == {file.name: file.read_bytes() for file in files[:3]}
+
+
+def test_files_can_be_dragged_to_the_zone(url: str, page_watch: tuple[Page, Watch]) -> None:
+    page, watch = page_watch
+    page.goto(f"{url}/", wait_until="commit")
+    expect(page.locator(".at-strip .thumbs img")).to_have_count(4)
+    page.evaluate(
+        """async () => {
+          const canvas = Object.assign(document.createElement('canvas'), { width: 32, height: 32 });
+          canvas.getContext('2d');
+          const picture = await new Promise((done) => canvas.toBlob(done));
+          const data = new DataTransfer();
+          data.items.add(new File([picture], 'one.png'));
+          data.items.add(new File(['a square'], 'one.txt'));
+          const zone = document.querySelector('.drop');
+          for (const name of ['dragover', 'drop']) {
+            zone.dispatchEvent(new DragEvent(name, { dataTransfer: data, bubbles: true, cancelable: true }));
+          }
+        }"""
+    )
+    expect(page.locator(".drop-said")).to_contain_text("pictures-1: 1 picture, 1 caption")
+    expect(page.locator(".at-strip .thumbs img")).to_have_count(1)
     watch.assert_clean()

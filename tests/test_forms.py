@@ -16,6 +16,7 @@ from app.ui.draft import DraftEditor
 from app.ui.state import describe
 from app.ui.tabs.runs import server_functions
 from app.ui.texts import LANGUAGES, TRANSLATIONS, texts
+from app.ui.widgets import drop
 from tests.machines import LAPTOP
 from trainers import resolve
 from trainers.config import TrainConfig
@@ -165,7 +166,8 @@ def test_the_beginners_form_has_at_most_eight_fields() -> None:
     from app.ui.tabs import train
 
     with gr.Blocks():
-        tab = train.build(texts("en"), {}, {}, models=[], pictures=lambda _: {})
+        asks = train.Pictures(add=lambda _: {}, strip=lambda _: {})
+        tab = train.build(texts("en"), {}, {}, models=[], pictures=asks)
     model_cards = 1
     assert len(tab.controls()) + model_cards <= 8
 
@@ -274,6 +276,42 @@ def test_delete_needs_the_name_of_the_run() -> None:
     delete = next(f for f in server_functions(studio) if f.__name__ == "delete")  # type: ignore[arg-type]
     assert "error" in delete(["id", "other"]) and not deleted
     assert delete(["id", "mine"]) == {"toast": "gone"} and deleted == ["id"]
+
+
+# ------------------------------------------------------------------ dropped pictures
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Gradio keeps what browsers send."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp" / "abc").mkdir(parents=True)
+    return tmp_path / "tmp" / "abc"
+
+
+def test_dropped_pictures_become_the_drafts_folder(studio: Studio, editor: DraftEditor, uploads: Path) -> None:
+    add = drop.server_function(studio, editor)
+    picture, notes = uploads / "a.png", uploads / "notes.pdf"
+    for file in (picture, notes):
+        file.write_bytes(b"content")
+    answer = add([[str(picture), ""], [str(notes), ""]])
+    assert (answer["folder"], answer["pictures"], answer["named"]) == ("pictures-1", 1, ["notes.pdf"])
+    assert forms.get(editor.current().after, "data.folder") == str(studio.data_dir / "datasets" / "pictures-1")
+    picture.write_bytes(b"another")
+    assert add([[str(picture), ""]])["folder"] == "pictures-1"
+    notes.write_bytes(b"")
+    assert add([[str(notes), ""]])["error"].startswith("There is no picture but notes.pdf.")
+
+
+def test_files_that_are_no_uploads_stay_where_they_are(tmp_path: Path, uploads: Path) -> None:
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(b"mine")
+    (uploads / "link.png").symlink_to(mine)
+    wrong = [[str(mine), ""]], [[str(uploads / "../../mine.png"), ""]], [[str(uploads / "link.png"), ""]]
+    for request in (*wrong, [[str(uploads), ""]], [str(mine)], [], {}, "x", None):
+        with pytest.raises(ValueError, match="upload"):
+            drop.dropped(request)
+    assert mine.exists()
 
 
 # ------------------------------------------------------------------ languages

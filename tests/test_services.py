@@ -235,6 +235,26 @@ def test_a_page_gathers_every_point_by_its_cursor(make: Make, values: dict[str, 
     wait_state(studio, run_id, "running")
 
 
+def test_a_pause_is_shown_and_is_no_work(make: Make, values: dict[str, Any]) -> None:
+    studio = make("slow")
+    run_id = start(studio, values)
+    wait_for(lambda: studio.poll(run_id, 0)["n"], "a step")
+    studio.command(run_id, "pause")
+    wait_state(studio, run_id, "paused")
+    before = studio.poll(run_id, 0)
+    time.sleep(1.1)
+    after = studio.poll(run_id, 0)
+    assert (after["step"], after["elapsed_s"]) == (before["step"], before["elapsed_s"])
+    assert studio.header()["state"] == "paused" and [run.id for run in studio.runs(state="paused")] == [run_id]
+    studio.command(run_id, "resume")
+    wait_for(lambda: studio.poll(run_id, 0)["step"] > before["step"], "another step")
+    assert studio.poll(run_id, 0)["state"] == "running"
+    studio.command(run_id, "pause")
+    wait_state(studio, run_id, "paused")
+    studio.command(run_id, "stop")
+    wait_state(studio, run_id, "stopped")
+
+
 def test_stop_takes_a_waiting_run_out_of_the_queue(make: Make, values: dict[str, Any]) -> None:
     studio = make("slow")
     start(studio, values)

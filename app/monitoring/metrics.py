@@ -131,7 +131,7 @@ class Series:
             return
         if self.first_time is None:
             self.first_time = time
-        if self.last_time is not None:
+        if self.last_time is not None and self.phase != "paused":
             self.worked_s += max(0.0, time - self.last_time)
         self.last_time = time
 

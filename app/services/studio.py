@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from app.jobs.store import Store, database_url
 from app.jobs.supervisor import Supervisor
 from app.monitoring.gpu import Sampler
 from app.monitoring.metrics import Metrics, Series
-from app.services import library, views
+from app.services import datasets, library, views
+from app.services.datasets import Added, Dropped
 from app.services.drafts import Draft, Drafts
 from app.services.library import ModelCard
 from app.services.previews import START_PATIENCE_S, FieldError, Preview, Previews, Started, problems
-from app.services.views import FileInfo, RunDetail, RunSummary, SampleInfo
+from app.services.views import FileInfo, RunDetail, RunSummary, SampleInfo, Shown
 from trainers.errors import AtelierError
 from trainers.machine import Machine, detect
 from trainers.preflight import Finding
@@ -121,12 +123,16 @@ class Studio:
                 return Started(None, [FieldError("run.output_dir", f"{error.strerror or error}.")])
             return Started(self._supervisor.enqueue(run).id, [])
 
+    def add_pictures(self, dropped: Sequence[Dropped], chosen: str, caption_endings: str) -> Added:
+        """Copy dropped files into a folder of `datasets`; see `datasets.add`. Raises DataError with the remedy."""
+        return datasets.add(dropped, self.data_dir / "datasets", chosen, caption_endings)
+
     # runs
 
     def runs(self, search: str = "", state: str = "") -> list[RunSummary]:
         """Newest first. search: part of a name or model; state: only runs in it."""
         wanted = search.casefold().strip()
-        found = [views.summary_of(row, self._supervisor.state(row)) for row in self._store.all()]
+        found = [views.summary_of(row, self._state(row)) for row in self._store.all()]
         return [
             run
             for run in found
@@ -139,7 +145,7 @@ class Studio:
         if row is None:
             return None
         run = RunDir(Path(row.path))
-        state = self._supervisor.state(row)
+        state = self._state(row)
         return RunDetail(
             summary=views.summary_of(row, state),
             path=row.path,
@@ -166,8 +172,7 @@ class Studio:
         row = self._store.get(run_id)
         if row is None:
             return {"run": "", "state": "unknown"}
-        state = self._supervisor.state(row)
-        series = self._series(row)
+        state, series = self._state(row), self._series(row)
         return views.poll_payload(row, state, series, cursor, self._sampler.latest(), self._supervisor.silent_s(run_id))
 
     def header(self) -> dict[str, Any]:
@@ -187,8 +192,7 @@ class Studio:
             "attention": ["runs"] if rows and rows[0].state in ("failed", "interrupted") else [],
         }
         if active:
-            state = self._supervisor.state(active)
-            series = self._series(active)
+            state, series = self._state(active), self._series(active)
             total = series.total or active.total_steps
             eta = views.eta_s(state, series.step, total, series.seconds_per_step())
             percent = round(100 * series.step / total) if total else 0
@@ -246,6 +250,10 @@ class Studio:
         """The folder of a run, for routes that serve its files."""
         row = self._store.get(run_id)
         return RunDir(Path(row.path)) if row else None
+
+    def _state(self, row: RunRow) -> Shown:
+        state = self._supervisor.state(row)
+        return views.shown(state, self._series(row)) if state == "running" else state
 
     def _series(self, row: RunRow) -> Series:
         live = row.id in self._supervisor.active()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from app.jobs.row import RunRow
 from app.jobs.states import ACTIVE, State
@@ -15,7 +15,9 @@ from app.services import files, format
 from trainers.rundir import RunDir
 
 POINTS_PER_CALL = 400
-TRAINING_PHASES = ("training", "sampling", "validating", "saving")
+
+Shown = State | Literal["paused"]  # a run that its person paused is running for the queue
+LIVE: frozenset[Shown] = ACTIVE | {"paused"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class RunSummary:
     name: str
     model: str
     family: str
-    state: State
+    state: Shown
     step: int
     total: int
     loss: float | None
@@ -76,7 +78,11 @@ class RunDetail:
     resume_step: int | None
 
 
-def summary_of(row: RunRow, state: State) -> RunSummary:
+def shown(state: State, series: Series) -> Shown:
+    return "paused" if state == "running" and series.phase == "paused" else state
+
+
+def summary_of(row: RunRow, state: Shown) -> RunSummary:
     thumb_url = files.sample_urls(row.id, RunDir(Path(row.path)), row.thumbnail)[1] if row.thumbnail else ""
     return RunSummary(
         id=row.id,
@@ -124,15 +130,15 @@ def step_of(checkpoint: Path | None) -> int | None:
     return int(checkpoint.name.removeprefix("step-")) if checkpoint else None
 
 
-def eta_s(state: State, step: int, total: int, seconds_per_step: float | None) -> int | None:
+def eta_s(state: Shown, step: int, total: int, seconds_per_step: float | None) -> int | None:
     """Seconds that the steps to come will take; None when nothing goes on or nothing was measured."""
-    if state not in ACTIVE or seconds_per_step is None or not total:
+    if state not in LIVE or seconds_per_step is None or not total:
         return None
     return round(max(0, total - step) * seconds_per_step)
 
 
-def elapsed_s(state: State, series: Series) -> int:
-    """Seconds that workers spent on the run, pauses between them left out."""
+def elapsed_s(state: Shown, series: Series) -> int:
+    """Seconds that workers spent on the run, pauses left out."""
     with series.lock:
         running = time.time() - series.last_time if state in ACTIVE and series.last_time else 0.0
         return round(series.worked_s + max(0.0, running))
@@ -155,13 +161,13 @@ def cpu_numbers(reading: Reading | None) -> list[float] | None:
 
 
 def poll_payload(
-    row: RunRow, state: State, series: Series, cursor: int, reading: Reading | None, silent_s: float | None
+    row: RunRow, state: Shown, series: Series, cursor: int, reading: Reading | None, silent_s: float | None
 ) -> dict[str, Any]:
     with series.lock:
         fresh = series.since(cursor, POINTS_PER_CALL)
         total = series.total or row.total_steps
         speed = series.seconds_per_step()
-        active = state in ACTIVE
+        active = state in LIVE
         return {
             "run": row.id,
             "state": state,

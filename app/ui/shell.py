@@ -20,7 +20,7 @@ from app.ui import theme
 from app.ui.draft import DraftEditor
 from app.ui.tabs import expert, runs, train
 from app.ui.texts import LANGUAGES, Texts, texts
-from app.ui.widgets import strip
+from app.ui.widgets import drop, strip
 from app.ui.widgets.live import STATIC_ROUTE, asset_url, live
 from app.ui.wiring import Forms
 from trainers.paths import ASSETS
@@ -57,8 +57,8 @@ def build(studio: Studio, language: str = "en") -> gr.Blocks:
         state = live("state", words, "state.")
         with gr.Tabs(elem_id="rail"):
             with gr.Tab(words("tab.train"), id="train", elem_id="tab-train"):
-                pictures = strip.server_function(studio, editor)
-                simple = train.build(words, current.after, preset, _cards(studio, words), pictures)
+                asks = train.Pictures(drop.server_function(studio, editor), strip.server_function(studio, editor))
+                simple = train.build(words, current.after, preset, _cards(studio, words), asks)
             with gr.Tab(words("tab.expert"), id="expert", elem_id="tab-expert"):
                 full = expert.build(words, current.after, current.preset, presets)
             with gr.Tab(words("tab.runs"), id="runs", elem_id="tab-runs"):

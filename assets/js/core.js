@@ -3,7 +3,7 @@
 window.atelier ??= (() => {
   "use strict";
   const words = {};
-  const widgets = {}; // name -> function({element, props, trigger, server, watch})
+  const widgets = {}; // name -> function({element, props, trigger, server, watch, upload})
   const listeners = {};
   const last = {}; // name of an event -> its latest data, for widgets that mount later
 
@@ -86,13 +86,14 @@ window.atelier ??= (() => {
     return gib < 0.1 ? `${Math.max(1, Math.round(gib * 1024))} MB` : `${gib.toFixed(1)} GB`;
   }
 
-
   function number(value) {
     if (value === null || value === undefined || !isFinite(value)) return "-";
     const magnitude = Math.abs(value);
     if (magnitude && (magnitude < 1e-3 || magnitude >= 1e6)) return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
     return magnitude >= 100 ? value.toFixed(0) : magnitude >= 10 ? value.toFixed(1) : String(+value.toPrecision(4));
   }
+
+  const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
   // created: seconds since 1970, or a text that Date can read
   function when(created) {
@@ -148,5 +149,5 @@ window.atelier ??= (() => {
   const save = (key, value) => { try { localStorage.setItem(`atelier-${key}`, value); } catch { /* private window: the setting lives as long as the page */ } };
   const load = (key) => { try { return localStorage.getItem(`atelier-${key}`); } catch { return null; } };
 
-  return { words, widgets, t, h, icon, button, iconButton, on, emit, mount, poller, time, gb, number, when, toast, dialog, copy, download, save, load };
+  return { words, widgets, t, h, icon, button, iconButton, on, emit, mount, poller, time, gb, number, sentence, when, toast, dialog, copy, download, save, load };
 })();

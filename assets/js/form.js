@@ -39,7 +39,7 @@
     for (const field of fields()) {
       const path = pathOf(field.id);
       const changed = field.id.startsWith("x-") && record.modified.includes(path);
-      setError(field, record.errors[path] ?? "");
+      setError(field, at.sentence(record.errors[path] ?? ""));
       field.toggleAttribute("data-modified", changed);
       setReset(field, path, changed);
       if (field.id.startsWith("x-")) setResolved(field, record.resolved[path] ?? "");

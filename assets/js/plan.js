@@ -110,10 +110,8 @@
       h("div", {},
         h("span", { class: "visually-hidden", text: t(`plan.${finding.level}`) }),
         finding.title ? h("strong", { text: finding.title }) : null,
-        h("span", { text: sentence(finding.message) }),
+        h("span", { text: at.sentence(finding.message) }),
         finding.hint ? h("span", { class: "hint", text: finding.hint }) : null),
     )));
   }
-
-  const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 })();

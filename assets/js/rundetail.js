@@ -112,7 +112,7 @@
       this.headKey = key;
       this.head.dataset.run = this.id;
       const live = LIVE.includes(answer.state);
-      const state = answer.state === "running" && answer.phase === "paused" ? "paused" : answer.state;
+      const { state } = answer;
       const percent = answer.total ? (100 * answer.step) / answer.total : 0;
       const phase = live && answer.phase && state !== "paused" ? [t(`phase.${answer.phase}`), answer.detail].filter(Boolean).join(": ") : "";
       const facts = [
@@ -158,14 +158,14 @@
 
     async call(name, argument) {
       const answer = await this.server[name](argument);
-      at.toast(answer?.toast ?? answer?.error ?? t("run.no_answer"), answer?.toast !== undefined ? "" : "danger");
+      at.toast(answer?.toast ?? answer?.error ?? t("common.no_answer"), answer?.toast !== undefined ? "" : "danger");
       await this.poll();
       return answer;
     }
 
     async resume() {
       const answer = await this.server.resume(this.id);
-      if (!answer?.run) return at.toast(answer?.error || t("run.no_answer"), "danger");
+      if (!answer?.run) return at.toast(answer?.error || t("common.no_answer"), "danger");
       at.emit("started", answer.run);
       if (answer.run !== this.id) return at.go("runs", answer.run);
       await this.poll();

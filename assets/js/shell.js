@@ -112,7 +112,7 @@
       drawGauge(gauge, data);
       for (const tab of TABS) tabButton(tab)?.toggleAttribute("data-attention", (data.attention ?? []).includes(tab));
       at.emit("header", data);
-      return ["running", "starting", "stopping"].includes(data.state) ? 1000 : 2000;
+      return data.run ? 1000 : 2000;
     });
     at.on("started", () => polling.now());
   };
@@ -122,8 +122,8 @@
     if (!data.run) return;
     const going = ["running", "starting", "stopping", "paused"].includes(data.state);
     const percent = Math.round(data.percent ?? 0);
-    const parts = [data.name, going && data.state !== "starting" ? `${percent} %` : t(`state.${data.state}`)];
-    if (going && data.eta_s) parts.push(t("header.left", { time: at.time(data.eta_s) }));
+    const parts = [data.name, ["running", "stopping"].includes(data.state) ? `${percent} %` : t(`state.${data.state}`)];
+    if (data.state === "running" && data.eta_s) parts.push(t("header.left", { time: at.time(data.eta_s) }));
     if (data.waiting) parts.push(t("header.waiting", { n: data.waiting }));
     chip.dataset.run = data.run;
     chip.dataset.state = data.state;

@@ -11,6 +11,7 @@ from gradio.components import Component
 
 from app.ui import forms
 from app.ui.texts import Texts
+from app.ui.widgets.drop import LIMITS
 from app.ui.widgets.field import control, element_id
 from app.ui.widgets.live import live
 from app.ui.widgets.markup import step_heading, tab_heading
@@ -30,14 +31,22 @@ class TrainTab:
         return [*self.fields.values(), self.goal, self.quality]
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """What the first step asks the server: to take dropped files, and for thumbnails of the draft's folder."""
+
+    add: Callable[[Any], Any]
+    strip: Callable[[Any], Any]
+
+
 def build(
     texts: Texts,
     values: forms.Values,
     preset: forms.Values,
     models: list[dict[str, Any]],
-    pictures: Callable[[Any], Any],
+    pictures: Pictures,
 ) -> TrainTab:
-    """models: records of the cards; pictures: answers with thumbnails of the draft's folder."""
+    """models: records of the cards."""
 
     def text(path: str, **changes: object) -> Component:
         return control(by_path()[path], texts, forms.get(values, path), "t", **changes)
@@ -48,8 +57,10 @@ def build(
             tab_heading(texts("train.title"), texts("train.subtitle"))
             with gr.Column(elem_classes=["step"]):
                 step_heading(1, texts("train.pictures"), texts("train.pictures.note"))
-                fields["data.folder"] = text("data.folder")
-                live("strip", texts, "strip.", functions=[pictures])
+                with gr.Row(elem_classes=["pair", "sources"]):
+                    fields["data.folder"] = text("data.folder")
+                    live("drop", texts, "drop.", value=LIMITS, functions=[pictures.add])
+                live("strip", texts, "strip.", functions=[pictures.strip])
             with gr.Column(elem_classes=["step"]):
                 step_heading(2, texts("train.model"), texts("train.model.note"))
                 live("models", texts, "models.", value=models)

@@ -14,7 +14,20 @@ from app.ui.texts import Texts
 from trainers.paths import ASSETS
 
 STATIC_ROUTE = "/ui"  # not "/assets": that is Gradio's own, and a mount there would hide its files
-SCRIPTS = ("core", "shell", "form", "plan", "expert", "plot", "charts", "samples", "runfiles", "rundetail", "runlist")
+SCRIPTS = (
+    "core",
+    "shell",
+    "form",
+    "drop",
+    "plan",
+    "expert",
+    "plot",
+    "charts",
+    "samples",
+    "runfiles",
+    "rundetail",
+    "runlist",
+)
 
 
 def asset_url(path: str) -> str:
@@ -37,7 +50,7 @@ def live(
     return gr.HTML(
         value=value,
         html_template=f'<div class="at at-{name}"></div>',
-        js_on_load=f"window.atelier.mount('{name}', {{element, props, trigger, server, watch}}); /* 'act' */",
+        js_on_load=f"window.atelier.mount('{name}', {{element, props, trigger, server, watch, upload}}); /* 'act' */",
         head=scripts(),
         server_functions=list(functions) or None,
         apply_default_css=False,
