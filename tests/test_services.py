@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from app.monitoring.gpu import Gpu, Reading, Sampler, read_gpu
-from app.monitoring.metrics import MAX_POINTS, Series
+from app.monitoring.metrics import MAX_POINTS, Series, first_words
 from app.services import format, views
 from app.services.pictures import Scans, StillScanning
 from app.services.studio import Studio
@@ -206,6 +206,9 @@ def test_a_run_in_full(make: Make, values: dict[str, Any]) -> None:
     run_id = start(studio, values)
     wait_state(studio, run_id, "done")
     detail = studio.run(run_id)
+    answer = studio.poll(run_id, 0)
+    assert answer["measured"] == {"concept": [2, 94]} and answer["reason"].startswith("concept present in 2 %")
+    assert [10, "warned", "Achtung: 注意"] in [list(mark) for mark in answer["marks"]]
     assert detail and detail.summary.name == "dog" and 'name = "dog"' in detail.toml
     assert [(file.name, file.url) for file in detail.files] == [
         ("dog.safetensors", f"/file/adapter/{run_id}/dog.safetensors")
@@ -334,7 +337,10 @@ def test_a_tick_with_new_points_is_at_most_1_kb(make: Make, values: dict[str, An
     assert row
     gpu = Gpu("card", 10.87654321, 23.987654321, 97.0, 71.0, 250.5)
     reading = Reading(0.0, gpu, 12.3456, 7.654321, 31.98765)
-    payload = views.poll_payload(row, "running", series_of(3000), 2995, reading, None)
+    series = series_of(3000)
+    shares = {"concept": 0.94, "others": 0.97}
+    series.add([{"kind": "measured", "step": step, "values": shares} for step in (0, 3000)], 1, 2)
+    payload = views.poll_payload(row, "running", series, 2995, reading, None)
     assert len(payload["points"]) == 5
     assert len(json.dumps(payload, separators=(",", ":"))) <= 1024
 
@@ -370,6 +376,12 @@ def test_a_loss_that_is_no_number_is_sent_as_null() -> None:
     assert series.points[0][:2] == (1, None)
 
 
+def test_marks_hold_the_first_words_of_a_warning() -> None:
+    message = "3 of 12 captions are longer than the text encoder reads; the rest is cut off."
+    assert first_words(message) == "3 of 12 captions are longer than the ..." and len(first_words("长" * 99)) <= 42
+    assert first_words("short.") == "short."
+
+
 def test_an_event_of_another_version_does_not_hide_the_others() -> None:
     series = Series()
     odd = [{"kind": "sample_ready"}, {"kind": "step", "step": "three"}, {"kind": "unheard_of"}, {}]
@@ -397,6 +409,20 @@ def test_a_card_that_does_not_tell_everything_is_still_shown() -> None:
     api.nvmlDeviceGetMemoryInfo = refuse
     assert read_gpu(api, object()) is None
     assert read_gpu(None, None) is None
+
+
+def test_use_is_averaged_over_the_time_of_the_worker_that_goes_on() -> None:
+    now = time.time()
+    series = Series()
+    series.add([{"kind": "phase_changed", "phase": "preparing", "time": now - 1000}], 0, 1)
+    readings = [
+        Reading(now - age, None, 10.0 if age > 1000 else age % 2 * 100.0, 1.0, 2.0) for age in range(1999, 0, -1)
+    ]
+    points = views.use_history("running", series, readings)
+    assert len(points) == 200, "1,000 readings, five in a point"
+    assert [point[0] for point in points] == list(range(4, 1000, 5))
+    assert {point[1] for point in points} == {None} and {point[2] for point in points} == {40, 60}
+    assert len(json.dumps(points)) < 5000
 
 
 def test_the_sampler_reads_the_machine() -> None:

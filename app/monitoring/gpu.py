@@ -16,7 +16,7 @@ from trainers.machine import GIB, nvml
 log = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
-KEPT = 300
+KEPT = 3600
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Reading:
 
 
 class Sampler:
-    """One thread that looks once a second and keeps the last five minutes."""
+    """One thread that looks once a second and keeps the last hour."""
 
     def __init__(self, period_s: float = PERIOD_S) -> None:
         self._period_s = period_s
@@ -63,8 +63,9 @@ class Sampler:
         """The last reading; None in the first instant."""
         return self._readings[-1] if self._readings else None
 
-    def history(self) -> list[Reading]:
-        return list(self._readings)
+    def history(self, since: float = 0.0) -> list[Reading]:
+        """Readings from a time on (seconds since 1970), oldest first."""
+        return [reading for reading in tuple(self._readings) if reading.time >= since]
 
     def _loop(self) -> None:
         with nvml() as api:

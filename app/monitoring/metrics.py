@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 MAX_POINTS = 4000
 MAX_MARKS = 400
 RECENT_STEPS = 50
+MARK_LETTERS = 40
 POINT_FIELDS = ("loss", "learning_rate", "grad_norm", "seconds", "memory_gib")
 
 Record = dict[str, Any]
@@ -56,6 +57,14 @@ def short(value: float | None) -> float | None:
     return float(f"{value:.5g}")
 
 
+def first_words(text: str, letters: int = MARK_LETTERS) -> str:
+    """The beginning of a message, cut between words if it has any."""
+    if len(text) <= letters:
+        return text
+    cut = text[: letters - 2]
+    return f"{cut.rsplit(' ', 1)[0].rstrip(' .,;:')} ..."
+
+
 class Series:
     """Everything that the events of one run said so far. Safe to read and feed from several threads.
 
@@ -77,10 +86,12 @@ class Series:
         self.validation: list[tuple[int, float | None]] = []
         self.marks: deque[tuple[Any, ...]] = deque(maxlen=MAX_MARKS)
         self.samples: dict[tuple[int, int], SampleFile] = {}
+        self.measured: dict[str, dict[int, int]] = {}  # name -> step -> percent
         self.outcome: Record | None = None  # run_finished or run_failed, if it is the worker's last word
         self.first_time: float | None = None
         self.last_time: float | None = None
         self.worked_s = 0.0
+        self.session_time: float | None = None  # when the worker that goes on, or the last one, was first heard
         self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self._goes_on = False  # a new worker has started on a run that has points
 
@@ -113,7 +124,7 @@ class Series:
         with self.lock:
             self.outcome = None
             self.phase, self.detail = "", ""
-            self.last_time = None
+            self.last_time = self.session_time = None
             self._recent.clear()
             self._goes_on = bool(self.points)
 
@@ -131,6 +142,8 @@ class Series:
             return
         if self.first_time is None:
             self.first_time = time
+        if self.session_time is None:
+            self.session_time = time
         if self.last_time is not None and self.phase != "paused":
             self.worked_s += max(0.0, time - self.last_time)
         self.last_time = time
@@ -193,7 +206,12 @@ class Series:
         self.samples[sample.step, sample.index] = sample
 
     def _on_warned(self, record: Record) -> None:
-        self._mark(self.step, "warned", str(record.get("code", "")))
+        self._mark(self.step, "warned", first_words(str(record.get("message") or record.get("code", ""))))
+
+    def _on_measured(self, record: Record) -> None:
+        for name, share in dict(record["values"]).items():
+            if share is not None:
+                self.measured.setdefault(str(name), {})[int(record["step"])] = round(100 * share)
 
     def _on_run_finished(self, record: Record) -> None:
         self.outcome = record

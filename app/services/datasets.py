@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -64,7 +65,7 @@ class _Entry:
     place: str
     stem: str
     ending: str
-    bytes: int
+    length: int
     open: Callable[[], IO[bytes]]
 
     @property
@@ -106,7 +107,11 @@ def _entries(dropped: Sequence[Dropped], zips: contextlib.ExitStack) -> Iterator
             yield from _zip_entries(zips.enter_context(zipfile.ZipFile(one.file)), one.file.name)
         elif not _is_clutter(PurePosixPath(one.file.name)):
             path = one.file
-            yield _entry(one.place, path.name, path.stat().st_size, lambda path=path: path.open("rb"))
+            yield _entry(one.place, path.name, path.stat().st_size, _opener(path))
+
+
+def _opener(path: Path) -> Callable[[], IO[bytes]]:
+    return lambda: path.open("rb")
 
 
 def _zip_entries(archive: zipfile.ZipFile, name: str) -> Iterator[_Entry | str]:
@@ -120,7 +125,7 @@ def _zip_entries(archive: zipfile.ZipFile, name: str) -> Iterator[_Entry | str]:
         if stat.S_ISLNK(info.external_attr >> 16) or any(part.startswith(".") for part in path.parts):
             yield path.name
         else:
-            yield _entry(f"{name}/{path.parent}", path.name, info.file_size, lambda info=info: archive.open(info))
+            yield _entry(f"{name}/{path.parent}", path.name, info.file_size, partial(archive.open, info))
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -171,7 +176,7 @@ def _check(entries: list[_Entry], left_out: list[str], datasets: Path) -> None:
         kinds = ", ".join(sorted(ending[1:] for ending in PICTURE_ENDINGS))
         found = f" but {left_out[0]}" if len(left_out) == 1 else f" among {len(left_out)} files" if left_out else ""
         raise DataError(f"There is no picture{found}.", f"Drop pictures ({kinds}) or a zip of them.")
-    need = sum(entry.bytes for entry in entries)
+    need = sum(entry.length for entry in entries)
     if need > MAX_BYTES:
         message = f"The pictures take {format.size(need)}; at most {format.size(MAX_BYTES)} can be dropped at once."
         raise DataError(message, "Drop them in several portions, or give the path of their folder.")
@@ -270,7 +275,7 @@ def _groups(entries: list[_Entry]) -> list[list[_Entry]]:
 
 
 def _same(entry: _Entry, path: Path) -> bool:
-    if not path.is_file() or path.stat().st_size != entry.bytes:
+    if not path.is_file() or path.stat().st_size != entry.length:
         return False
     with entry.open() as one, path.open("rb") as other:
         while block := one.read(BLOCK):

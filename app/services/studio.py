@@ -166,7 +166,8 @@ class Studio:
         the same thinned series. rev grows when points that a page may have went away (thinning, or a return to an
         earlier checkpoint): a page that sees another rev than before starts anew from cursor 0.
         val: [step, loss]; marks: [step, kind, text if any]. Both go from the step of the page's last point on, so the
-        newest may come again: key them by step and kind.
+        newest may come again: each is there once.
+        measured: name -> percents before and after training.
         gpu: [use in percent, memory used, memory in all, degrees Celsius] or None; cpu: [percent, used, in all]; GiB.
         """
         row = self._store.get(run_id)
@@ -174,6 +175,17 @@ class Studio:
             return {"run": "", "state": "unknown"}
         state, series = self._state(row), self._series(row)
         return views.poll_payload(row, state, series, cursor, self._sampler.latest(), self._supervisor.silent_s(run_id))
+
+    def use(self, run_id: str) -> list[list[float | None]]:
+        """How busy the machine was while the run went on, an hour back: what a page lacks when it is opened.
+
+        [seconds of work, graphics card in percent or None, processor in percent]; empty for a run that has ended.
+        """
+        row = self._store.get(run_id)
+        state = self._state(row) if row else "done"
+        if row is None or state not in views.LIVE:
+            return []
+        return views.use_history(state, self._series(row), self._sampler.history())
 
     def header(self) -> dict[str, Any]:
         """The run that goes on, or that ended last; the queue; the machine. attention: tabs with a dot."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +18,7 @@ from app.services import files, format
 from trainers.rundir import RunDir
 
 POINTS_PER_CALL = 400
+USE_POINTS = 240
 
 Shown = State | Literal["paused"]  # a run that its person paused is running for the queue
 LIVE: frozenset[Shown] = ACTIVE | {"paused"}
@@ -187,10 +191,40 @@ def poll_payload(
             "val": fresh.validation,
             "marks": fresh.marks,
             "samples": len(series.samples),
+            "measured": _measured(series),
             "gpu": gpu_numbers(reading),
             "cpu": cpu_numbers(reading),
             "reason": f"{row.reason} {row.hint}".strip() if not active else "",
         }
+
+
+def use_history(state: Shown, series: Series, readings: Sequence[Reading]) -> list[list[float | None]]:
+    """[seconds of work, graphics card, processor in percent], means over equal spans of time; USE_POINTS at most."""
+    with series.lock:
+        begun, now = series.session_time, time.time()
+        at_now = elapsed_s(state, series)
+    kept = [reading for reading in readings if begun is not None and reading.time >= begun]
+    size = max(1, math.ceil(len(kept) / USE_POINTS))
+    spans = [kept[start : start + size] for start in range(0, len(kept), size)]
+    return [[max(0, round(at_now - (now - span[-1].time))), _mean_gpu(span), _mean_cpu(span)] for span in spans]
+
+
+def _mean_gpu(span: Sequence[Reading]) -> int | None:
+    known = [r.gpu.utilisation_percent for r in span if r.gpu and r.gpu.utilisation_percent is not None]
+    return round(statistics.mean(known)) if known else None
+
+
+def _mean_cpu(span: Sequence[Reading]) -> int:
+    return round(statistics.mean(reading.cpu_percent for reading in span))
+
+
+def _measured(series: Series) -> dict[str, list[int]]:
+    """Name -> percent before training and after; one number while only one is known."""
+    found = {}
+    for name, percents in series.measured.items():
+        first, last = min(percents), max(percents)
+        found[name] = [percents[first]] if first == last else [percents[first], percents[last]]
+    return found
 
 
 def _detail(series: Series, silent_s: float | None) -> str:

@@ -24,7 +24,7 @@
       this.data = Object.fromEntries(COLUMNS.map((name) => [name, []]));
       this.val = { x: [], y: [] };
       this.use = { x: [], gpu: [], cpu: [] };
-      this.marks = new Map(); // "step kind" -> [step, kind, text]
+      this.marks = new Map(); // the mark as text -> [step, kind, text]
       if (this.shared) this.shared.range = null;
     }
 
@@ -44,11 +44,16 @@
         if (known < 0) this.val.x.push(step);
         this.val.y[known < 0 ? this.val.x.length - 1 : known] = loss;
       }
-      for (const mark of answer.marks) this.marks.set(`${mark[0]} ${mark[1]}`, mark);
-      if (answer.state !== "running" || !answer.cpu) return;
-      this.use.x.push(Math.round(answer.elapsed_s));
-      this.use.gpu.push(answer.gpu ? answer.gpu[0] : null);
-      this.use.cpu.push(answer.cpu[0]);
+      for (const mark of answer.marks) this.marks.set(mark.join(" "), mark);
+      if (answer.state === "running" && answer.cpu) this.addUse(Math.round(answer.elapsed_s), answer.gpu ? answer.gpu[0] : null, answer.cpu[0]);
+    }
+
+    // x: seconds of work; gpu, cpu: percent. What is not newer than the last point is passed over.
+    addUse(x, gpu, cpu) {
+      if (x <= (this.use.x.at(-1) ?? -1)) return;
+      this.use.x.push(x);
+      this.use.gpu.push(gpu);
+      this.use.cpu.push(cpu);
       if (this.use.x.length > MACHINE_POINTS) for (const list of Object.values(this.use)) list.shift();
     }
 
@@ -75,7 +80,7 @@
       this.shared.plots.forEach((plot) => plot.draw());
       this.drawValues();
       this.empty.hidden = this.length > 0;
-      this.figures.use.hidden = !this.use.x.length; // is not stored: known only while the run goes on
+      this.figures.use.hidden = !this.use.x.length; // known only while the run goes on
     }
 
     drawValues() {

@@ -4,6 +4,7 @@
   const at = window.atelier;
   const { h } = at;
   const PAD = { left: 54, right: 12, top: 12, bottom: 24 };
+  const MARK_ROWS = 5;
 
   const colour = (name) => getComputedStyle(document.body).getPropertyValue(`--${name}`).trim();
 
@@ -221,13 +222,19 @@
       pen.textBaseline = "top";
       pen.strokeStyle = pen.fillStyle = colour("warning");
       pen.setLineDash([3, 3]);
+      const ends = []; // where the last word of each row ends: words that would meet go to rows of their own
       for (const [x, word] of this.marks) {
         const pixel = Math.round(this.toPixel(x)) + 0.5;
+        const width = pen.measureText(word).width;
+        const left = pixel + 4 + width > this.width - PAD.right ? pixel - 4 - width : pixel + 4;
+        const free = ends.findIndex((end) => end < left);
+        const row = free < 0 ? ends.length : free;
+        ends[row] = left + width + 8;
         pen.beginPath();
         pen.moveTo(pixel, PAD.top);
         pen.lineTo(pixel, bottom);
         pen.stroke();
-        pen.fillText(word, pixel + 4, PAD.top);
+        if (row < MARK_ROWS) pen.fillText(word, left, PAD.top + 14 * row);
       }
       pen.setLineDash([]);
     }

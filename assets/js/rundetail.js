@@ -81,6 +81,11 @@
         this.charts.clear();
         if (answer.from !== 0) return 0;
       }
+      if (LIVE.includes(answer.state) && !this.charts.use.x.length) {
+        const use = await this.server.use(id); // what happened before the page was opened
+        if (id !== this.id) return 0;
+        for (const point of use ?? []) this.charts.addUse(...point);
+      }
       this.charts.add(answer.points);
       this.charts.addRest(answer);
       this.charts.draw();
@@ -107,7 +112,7 @@
     drawHead() {
       const { answer, detail } = this;
       if (!detail || !answer) return;
-      const key = JSON.stringify([answer.state, answer.phase, answer.detail, answer.step, answer.total, answer.eta_s, answer.sps, answer.reason]);
+      const key = JSON.stringify([answer.state, answer.phase, answer.detail, answer.step, answer.total, answer.eta_s, answer.sps, answer.reason, answer.measured]);
       if (key === this.headKey && this.head.dataset.run === this.id) return;
       this.headKey = key;
       this.head.dataset.run = this.id;
@@ -121,11 +126,12 @@
         [t("run.speed"), answer.sps ? t("run.s_per_step", { s: +answer.sps.toPrecision(3) }) : "-"],
         [t("run.loss"), at.number(this.charts.data.loss.at(-1))],
         this.charts.val.y.length ? [t("run.val"), at.number(this.charts.val.y.at(-1))] : null,
+        ...Object.entries(answer.measured).map(([name, percents]) => [at.words[`measured.${name}`] ?? name, percents.map((percent) => `${percent} %`).join(" \u2192 "), t("run.measured")]),
       ].filter(Boolean);
       this.head.replaceChildren(
         h("div", { class: "run-title" }, h("h1", { text: detail.summary.name }), at.stateChip(state), h("span", { class: "muted", text: phase || detail.summary.model }), h("span", { class: "grow" }), h("div", { class: "actions" }, this.actions(state))),
         h("div", { class: "bar progress", role: "progressbar", "aria-valuenow": String(Math.round(percent)), "aria-valuemin": "0", "aria-valuemax": "100", data: { state: answer.state }, style: { "--part": `${percent}%` } }),
-        h("dl", { class: "facts-row" }, facts.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", { text: value })))),
+        h("dl", { class: "facts-row" }, facts.map(([name, value, title]) => h("div", { title }, h("dt", { text: name }), h("dd", { text: value })))),
       );
       this.drawReason(answer);
     }

@@ -23,7 +23,17 @@ def build(studio: Studio, texts: Texts) -> None:
         with gr.Column(elem_classes=["list"], min_width=0):
             live("runlist", texts, "runs.", "state.", functions=[_list(studio)])
         with gr.Column(elem_classes=["main"], min_width=0):
-            live("rundetail", texts, "runs.", "state.", "run.", "plot.", "phase.", functions=server_functions(studio))
+            live(
+                "rundetail",
+                texts,
+                "runs.",
+                "state.",
+                "run.",
+                "plot.",
+                "phase.",
+                "measured.",
+                functions=server_functions(studio),
+            )
 
 
 def _list(studio: Studio) -> Callable[[Any], list[dict[str, Any]]]:
@@ -47,6 +57,9 @@ def server_functions(studio: Studio) -> list[Callable[..., Any]]:
 
     def samples(run_id: Any) -> list[dict[str, Any]]:
         return [dataclasses.asdict(sample) for sample in studio.samples(_text(run_id))]
+
+    def use(run_id: Any) -> list[list[float | None]]:
+        return studio.use(_text(run_id))
 
     def log(request: Any) -> dict[str, Any]:
         run_id, offset = _pair(request)
@@ -72,7 +85,7 @@ def server_functions(studio: Studio) -> list[Callable[..., Any]]:
             return {"error": "the name does not match; nothing was deleted."}
         return _answer(lambda: studio.delete_run(run_id))
 
-    return [detail, poll, samples, log, command, resume, cancel, delete]
+    return [detail, poll, samples, use, log, command, resume, cancel, delete]
 
 
 def started_record(started: Started) -> dict[str, Any]:
