@@ -425,6 +425,16 @@ def test_use_is_averaged_over_the_time_of_the_worker_that_goes_on() -> None:
     assert len(json.dumps(points)) < 5000
 
 
+def test_use_leaves_pauses_out() -> None:
+    now = time.time()
+    series = Series()
+    events = [("training", 100), ("paused", 80), ("training", 30), ("paused", 20)]
+    series.add([{"kind": "phase_changed", "phase": phase, "time": now - age} for phase, age in events], 0, 1)
+    readings = [Reading(now - age, None, 5.0, 1.0, 2.0) for age in (99, 81, 79, 50, 31, 29, 21, 19, 1)]
+    assert [point[0] for point in views.use_history("paused", series, readings)] == [1, 19, 21, 29]
+    assert views.elapsed_s("paused", series) == 30
+
+
 def test_the_sampler_reads_the_machine() -> None:
     sampler = Sampler(period_s=0.01)
     sampler.start()

@@ -115,7 +115,7 @@ def test_a_run_goes_from_queue_to_file(rig: MakeRig) -> None:
     series = one.series(run_id)
     assert [point[0] for point in series.points] == list(range(1, 21))
     assert series.validation == [(10, 0.5)]
-    assert list(series.marks) == [(10, "warned", "test"), (10, "checkpoint")]
+    assert list(series.marks) == [(10, "warned", "Achtung: 注意"), (10, "checkpoint")]
     assert one.run(run_id).adapter("dog").is_file()
 
 

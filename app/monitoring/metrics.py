@@ -92,6 +92,7 @@ class Series:
         self.last_time: float | None = None
         self.worked_s = 0.0
         self.session_time: float | None = None  # when the worker that goes on, or the last one, was first heard
+        self.pauses: list[tuple[float, float]] = []  # of this session
         self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self._goes_on = False  # a new worker has started on a run that has points
 
@@ -125,6 +126,7 @@ class Series:
             self.outcome = None
             self.phase, self.detail = "", ""
             self.last_time = self.session_time = None
+            self.pauses.clear()
             self._recent.clear()
             self._goes_on = bool(self.points)
 
@@ -144,7 +146,9 @@ class Series:
             self.first_time = time
         if self.session_time is None:
             self.session_time = time
-        if self.last_time is not None and self.phase != "paused":
+        if self.last_time is not None and self.phase == "paused":
+            self.pauses.append((self.last_time, time))
+        elif self.last_time is not None:
             self.worked_s += max(0.0, time - self.last_time)
         self.last_time = time
 

@@ -201,12 +201,17 @@ def poll_payload(
 def use_history(state: Shown, series: Series, readings: Sequence[Reading]) -> list[list[float | None]]:
     """[seconds of work, graphics card, processor in percent], means over equal spans of time; USE_POINTS at most."""
     with series.lock:
-        begun, now = series.session_time, time.time()
-        at_now = elapsed_s(state, series)
-    kept = [reading for reading in readings if begun is not None and reading.time >= begun]
+        begun, now, at_now = series.session_time, time.time(), elapsed_s(state, series)
+        pauses = [*series.pauses, *([(series.last_time, now)] if state == "paused" and series.last_time else [])]
+
+    def worked_at(moment: float) -> int:
+        paused = sum(max(0.0, end - max(start, moment)) for start, end in pauses)
+        return max(0, round(at_now - (now - moment - paused)))
+
+    kept = [r for r in readings if begun and r.time >= begun and not any(a < r.time < b for a, b in pauses)]
     size = max(1, math.ceil(len(kept) / USE_POINTS))
     spans = [kept[start : start + size] for start in range(0, len(kept), size)]
-    return [[max(0, round(at_now - (now - span[-1].time))), _mean_gpu(span), _mean_cpu(span)] for span in spans]
+    return [[worked_at(span[-1].time), _mean_gpu(span), _mean_cpu(span)] for span in spans]
 
 
 def _mean_gpu(span: Sequence[Reading]) -> int | None:
