@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shlex
 from pathlib import Path
@@ -18,10 +19,11 @@ from app.ui.tabs.runs import server_functions
 from app.ui.texts import LANGUAGES, TRANSLATIONS, texts
 from app.ui.widgets import drop
 from tests.machines import LAPTOP
-from trainers import resolve
+from trainers import preflight, resolve
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError
 from trainers.parameters import by_path, parameters, sections
+from trainers.presets import presets
 
 
 @pytest.fixture
@@ -344,6 +346,43 @@ def test_translations_keep_their_placeholders() -> None:
     english, chinese = texts("en").table, texts("zh").table
     names = re.compile(r"\{\w+\}")
     assert [k for k in english if set(names.findall(english[k])) != set(names.findall(chinese[k]))] == []
+
+
+def test_built_in_presets_have_a_chinese_title() -> None:
+    titles = [info.title for info in presets(Path("no own ones"))]
+    assert titles and [title for title in titles if texts("zh").preset(title) == title] == []
+    assert texts("zh").preset("My own") == "My own"
+
+
+def codes_of_findings() -> dict[str, bool]:
+    """Code of each finding that preflight can make -> whether its call gives a hint."""
+    tree = ast.parse(Path(preflight.__file__).read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    found = {}
+    for call in calls:
+        strings = [arg.value for arg in call.args[:2] if isinstance(arg, ast.Constant)]
+        if isinstance(call.func, ast.Name) and call.func.id == "Finding" and len(strings) == 2:
+            found[strings[1]] = not (isinstance(call.args[3], ast.Constant) and not call.args[3].value)
+        elif isinstance(call.func, ast.Name) and call.func.id == "problem":
+            found[strings[0]] = True
+    return found
+
+
+def test_every_finding_can_be_said_in_chinese() -> None:
+    codes, table = codes_of_findings(), texts("zh").table
+    assert len(codes) > 20
+    wanted = [f"finding.{code}" for code in codes] + [f"finding.{code}.hint" for code, hint in codes.items() if hint]
+    assert sorted(key for key in table if key.startswith("finding.")) == sorted(wanted)
+
+
+def test_the_numbers_of_a_finding_are_in_its_translation(studio: Studio, editor: DraftEditor, tmp_path: Path) -> None:
+    def said(changes: dict[str, str]) -> dict[str, Any]:
+        return describe(studio, editor, editor.edit(changes), texts("zh"))
+
+    told = [finding["message"] for finding in said({"captions.trigger": "zorblax"})["findings"]]
+    assert [message for message in told if message.startswith("12 个标注里没有“zorblax”")]
+    missing = tmp_path / "nowhere"
+    assert said({"data.folder": str(missing)})["errors"]["data.folder"].startswith(f"文件夹 {missing} 不存在")
 
 
 def test_presets_are_offered_by_title(studio: Studio) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from app.ui.texts import texts
 from tests.machines import CARD_24, LAPTOP, resolved
 from trainers import catalog, plan, preflight
 from trainers.config import TrainConfig
@@ -62,6 +63,7 @@ def check(place: Path, values: dict[str, dict[str, Any]] | None = None, machine:
 
 def found(report: preflight.Report, code: str) -> Finding:
     (finding,) = [finding for finding in report.findings if finding.code == code]
+    assert texts("zh").finding(finding) != (finding.message, finding.hint), "its values fill the translation"
     return finding
 
 
@@ -154,7 +156,7 @@ def test_disk_that_is_too_small_is_told_with_both_sizes(place: Path, monkeypatch
 
 def test_model_folder_that_lacks_a_part_is_told(place: Path) -> None:
     (place / "model/vae").rmdir()
-    problem = found(check(place), "no_model")
+    problem = found(check(place), "model_part")
     assert problem.level == "problem" and problem.message.endswith("lacks vae.")
 
 
@@ -195,7 +197,7 @@ def test_downloaded_model_counts_only_when_it_is_whole(place: Path, monkeypatch:
 
 
 def test_base_that_is_no_id_is_a_problem(place: Path) -> None:
-    problem = found(check(place, {"model": {"base": "not an/id/at all", "family": "flux"}}), "no_model")
+    problem = found(check(place, {"model": {"base": "not an/id/at all", "family": "flux"}}), "no_model_id")
     assert problem.field == "model.base" and "owner/name" in problem.hint
 
 
@@ -207,7 +209,7 @@ def test_missing_captions_are_counted(place: Path) -> None:
         (place / f"pictures/{index}.txt").unlink()
     warning = found(check(place), "no_caption")
     assert warning.level == "warning" and warning.message.startswith("3 pictures without caption") and warning.hint
-    warning = found(check(place, {"captions": {"trigger": "wuzzle"}}), "no_caption")
+    warning = found(check(place, {"captions": {"trigger": "wuzzle"}}), "trigger_only")
     assert "'wuzzle' stands in" in warning.message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from trainers import catalog, plan
 from trainers.config import TrainConfig
@@ -27,13 +28,18 @@ NAMED = 5  # unreadable files that a message names
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. field: dotted path of the setting that it is about, or empty."""
+    """One line of the report.
+
+    field: dotted path of the setting that it is about, or empty; values: numbers and names in the message, by which
+    other languages say the same of this code.
+    """
 
     level: Level
     code: str
     message: str
     hint: str = ""
     field: str = ""
+    values: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def _pictures(
     config: TrainConfig, progress: Callable[[int, int], None] | None, scanner: Scanner
 ) -> tuple[list[Finding], folder.Scan | None]:
     def problem(code: str, message: str, hint: str) -> tuple[list[Finding], None]:
-        return [Finding("problem", code, message, hint, "data.folder")], None
+        return [Finding("problem", code, message, hint, "data.folder", {"folder": config.data.folder})], None
 
     if not config.data.folder:
         return problem("no_folder", "no picture folder is given.", "Set data.folder to a folder with pictures.")
@@ -110,7 +116,8 @@ def _unreadable(scan: folder.Scan) -> list[Finding]:
     named = "; ".join(f"{bad.path.name}: {bad.reason}" for bad in scan.bad[:NAMED])
     more = f" and {len(scan.bad) - NAMED} more" if len(scan.bad) > NAMED else ""
     message = f"{_count(len(scan.bad), 'picture')} cannot be read: {named}{more}."
-    return [Finding("problem", "bad_pictures", message, "Mend or remove them, then start again.", "data.folder")]
+    hint, values = "Mend or remove them, then start again.", {"n": len(scan.bad), "first": scan.bad[0].path.name}
+    return [Finding("problem", "bad_pictures", message, hint, "data.folder", values)]
 
 
 def _sizes(config: TrainConfig, scan: folder.Scan) -> list[Finding]:
@@ -121,16 +128,18 @@ def _sizes(config: TrainConfig, scan: folder.Scan) -> list[Finding]:
     counts = _bucket_counts(config, scan)
     shapes = ", ".join(f"{width}x{height}: {count}" for (width, height), count in sorted(counts.items()))
     message = f"{_count(len(scan.pictures), 'picture')} in {_count(len(counts), 'size')} ({shapes})."
-    found = [Finding("ok", "pictures", message, "", "data.folder")]
+    values = {"n": len(scan.pictures), "sizes": len(counts), "shapes": shapes}
+    found = [Finding("ok", "pictures", message, "", "data.folder", values)]
     if small := sum(picture.width * picture.height < side * side / 2 for picture in scan.pictures):
         message = f"{_count(small, 'picture')} will be enlarged a lot: smaller than half of {side} x {side}."
         hint = "Lower data.resolution, or use larger originals."
-        found.append(Finding("warning", "small_pictures", message, hint, "data.resolution"))
+        found.append(Finding("warning", "small_pictures", message, hint, "data.resolution", {"n": small, "side": side}))
     if cut := sum(_crop_loss(config, picture) > MAX_CROP_LOSS for picture in scan.pictures):
         message = (
             f"{_count(cut, 'picture')} will lose more than {MAX_CROP_LOSS:.0%}: no training size has such a shape."
         )
-        found.append(Finding("warning", "cropped_pictures", message, "Cut them to shape yourself.", "data.folder"))
+        hint, values = "Cut them to shape yourself.", {"n": cut, "loss": f"{MAX_CROP_LOSS:.0%}"}
+        found.append(Finding("warning", "cropped_pictures", message, hint, "data.folder", values))
     return found
 
 
@@ -168,13 +177,15 @@ def _captions(config: TrainConfig, scan: folder.Scan) -> list[Finding]:
     if missing and not trigger:
         message = f"{_count(missing, 'picture')} without caption; training sees an empty one."
         hint = "Write captions, or set captions.trigger."
-        found.append(Finding("warning", "no_caption", message, hint, "captions.trigger"))
+        found.append(Finding("warning", "no_caption", message, hint, "captions.trigger", {"n": missing}))
     elif missing:
         message = f"{_count(missing, 'picture')} without caption; the trigger word {trigger!r} stands in."
-        found.append(Finding("warning", "no_caption", message, "Captions teach more.", "captions.trigger"))
+        values = {"n": missing, "trigger": trigger}
+        found.append(Finding("warning", "trigger_only", message, "Captions teach more.", "captions.trigger", values))
     if lacking:
         message = f"{_count(lacking, 'caption')} without {trigger!r}; it is put in front."
-        found.append(Finding("warning", "no_trigger", message, "Write it where it belongs.", "captions.trigger"))
+        hint, values = "Write it where it belongs.", {"n": lacking, "trigger": trigger}
+        found.append(Finding("warning", "no_trigger", message, hint, "captions.trigger", values))
     return found or [Finding("ok", "captions", "every picture has a caption.", "", "data.folder")]
 
 
@@ -183,7 +194,8 @@ def _warmup(config: TrainConfig, forecast: plan.Plan) -> list[Finding]:
     if warmup < forecast.steps:
         return []
     message = f"the warm-up takes {warmup} of {forecast.steps} steps: the learning rate is never reached."
-    return [Finding("warning", "warmup", message, "Lower schedule.warmup_steps.", "schedule.warmup_steps")]
+    values = {"warmup": warmup, "steps": forecast.steps}
+    return [Finding("warning", "warmup", message, "Lower schedule.warmup_steps.", "schedule.warmup_steps", values)]
 
 
 def _base(config: TrainConfig) -> list[Finding]:
@@ -196,12 +208,14 @@ def _model_folder(config: TrainConfig, source: Path) -> list[Finding]:
     try:
         lacking = catalog.missing_parts(source)
     except (OSError, ValueError):
-        return [Finding("problem", "no_model", f"{source} holds no model.", hint, "model.base")]
+        return [Finding("problem", "no_model", f"{source} holds no model.", hint, "model.base", {"source": source})]
     if lacking:
         message = f"{source} lacks {', '.join(lacking)}."
-        return [Finding("problem", "no_model", message, "Copy or download the model again.", "model.base")]
+        values = {"source": source, "parts": ", ".join(lacking)}
+        return [Finding("problem", "model_part", message, "Copy or download the model again.", "model.base", values)]
     known = catalog.MODELS.get(config.model.base)
-    return [Finding("ok", "model", f"{known.title if known else source} is on this machine.", "", "model.base")]
+    name = known.title if known else source
+    return [Finding("ok", "model", f"{name} is on this machine.", "", "model.base", {"source": name})]
 
 
 def _hub_model(config: TrainConfig, source: str) -> list[Finding]:
@@ -213,18 +227,22 @@ def _hub_model(config: TrainConfig, source: str) -> list[Finding]:
         index = try_to_load_from_cache(source, "model_index.json", revision=config.model.revision or None)
     except HFValidationError:
         message = f"{source!r} is neither a folder nor a Hugging Face id."
-        return [Finding("problem", "no_model", message, "Ids look like owner/name.", "model.base")]
+        return [
+            Finding("problem", "no_model_id", message, "Ids look like owner/name.", "model.base", {"source": source})
+        ]
     if isinstance(index, str) and not catalog.missing_parts(Path(index).parent):
-        return [Finding("ok", "model", f"{source} is on this machine.", "", "model.base")]
+        return [Finding("ok", "model", f"{source} is on this machine.", "", "model.base", {"source": source})]
     model = catalog.model_of(config.model.base, config.model.family)
     size = f"about {model.download_gib:.1f} GB"
     hint = "Accept its licence on huggingface.co and sign in with `hf auth login`." if model.gated else ""
-    found = [Finding("warning", "download", f"{source} will be downloaded ({size}).", hint, "model.base")]
+    values = {"source": source, "gib": f"{model.download_gib:.1f}"}
+    found = [Finding("warning", "download", f"{source} will be downloaded ({size}).", hint, "model.base", values)]
     free = _free_gib(Path(HF_HUB_CACHE))
     if free < model.download_gib + SPARE_DISK_GIB:
         message = f"the download of {source} needs {size} of disk; {free:.1f} GB are free in {HF_HUB_CACHE}."
         hint = "Free some space, or set HF_HOME to a folder on another disk."
-        found.append(Finding("problem", "disk", message, hint, "model.base"))
+        values = {"need": f"{model.download_gib:.1f}", "free": f"{free:.1f}"}
+        found.append(Finding("problem", "disk", message, hint, "model.base", values))
     return found
 
 
@@ -233,16 +251,17 @@ def _output(config: TrainConfig, resuming: bool) -> list[Finding]:
     target = Path(config.run.output_dir) / config.run.name
     if not resuming and os.path.exists(target) and (target.is_file() or any(target.iterdir())):
         message, hint = f"a run named {config.run.name!r} exists.", "Choose another name, or resume that run."
-        found.append(Finding("problem", "name_exists", message, hint, "run.name"))
+        found.append(Finding("problem", "name_exists", message, hint, "run.name", {"name": config.run.name}))
     for field, path in (("run.output_dir", target), ("data.cache_dir", Path(config.data.cache_dir))):
         parent = _existing(path)
         if not parent.is_dir() or not os.access(parent, os.W_OK):
             message = f"{parent} cannot be written to."
-            found.append(Finding("problem", "not_writable", message, "Choose another folder.", field))
+            values = {"folder": parent}
+            found.append(Finding("problem", "not_writable", message, "Choose another folder.", field, values))
     resume_from = config.adapter.resume_from
     if resume_from and not os.path.isfile(resume_from):
         message, hint = f"there is no file {resume_from}.", "Give a LoRA file to continue from."
-        found.append(Finding("problem", "no_adapter", message, hint, "adapter.resume_from"))
+        found.append(Finding("problem", "no_adapter", message, hint, "adapter.resume_from", {"file": resume_from}))
     return found
 
 
@@ -253,12 +272,14 @@ def _space(config: TrainConfig, forecast: plan.Plan, machine: Machine) -> list[F
     if free < need:
         message = f"the run needs {need:.1f} GB of disk; {free:.1f} GB are free."
         hint = "Free some space, choose another folder, or keep fewer checkpoints (save.keep_last)."
-        found.append(Finding("problem", "disk", message, hint, "run.output_dir"))
+        values = {"need": f"{need:.1f}", "free": f"{free:.1f}"}
+        found.append(Finding("problem", "disk", message, hint, "run.output_dir", values))
     if forecast.memory_gib > machine.memory_gib:
         has = f"{machine.name} has {machine.memory_gib:.1f} GB"
         message = f"the run needs about {forecast.memory_gib:.1f} GB of memory; {has}."
         hint = "Try memory.quantize = fp8, gradient checkpointing, or a lower resolution."
-        found.append(Finding("warning", "memory", message, hint, "memory.quantize"))
+        values = {"need": f"{forecast.memory_gib:.1f}", "has": f"{machine.memory_gib:.1f}", "machine": machine.name}
+        found.append(Finding("warning", "memory", message, hint, "memory.quantize", values))
     return found
 
 

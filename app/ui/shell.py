@@ -50,7 +50,7 @@ def build(studio: Studio, language: str = "en") -> gr.Blocks:
     editor = DraftEditor(studio)
     current = editor.current()
     preset = editor.preset(current.preset)
-    presets = [(info.title, info.name) for info in studio.presets()] + [(words("expert.no_preset"), "")]
+    presets = [(words.preset(info.title), info.name) for info in studio.presets()] + [(words("expert.no_preset"), "")]
 
     with gr.Blocks(title="Atelier", analytics_enabled=False, fill_width=True) as page:
         live("header", words, "header.", "state.", "keys.", "tab.", functions=[_header(studio)])

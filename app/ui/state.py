@@ -29,7 +29,7 @@ def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, 
         "preset": edited.preset,
         "base": forms.get(edited.after, "model.base"),
         "line": _line(preview, studio, texts),
-        "errors": errors_by_path(preview.errors) | _problems(preview),
+        "errors": errors_by_path(preview.errors) | _problems(preview, texts),
         "findings": _findings(preview, texts),
         "plan": _plan(preview, studio, texts),
         # a large folder is being read
@@ -53,21 +53,14 @@ def errors_by_path(errors: list[FieldError]) -> dict[str, str]:
     return found
 
 
-def _problems(preview: Preview) -> dict[str, str]:
-    return {f.field: f"{f.message} {f.hint}".strip() for f in preview.findings if f.level == "problem" and f.field}
+def _problems(preview: Preview, texts: Texts) -> dict[str, str]:
+    told = ((finding, texts.finding(finding)) for finding in preview.findings)
+    return {f.field: " ".join(filter(None, words)) for f, words in told if f.level == "problem" and f.field}
 
 
 def _findings(preview: Preview, texts: Texts) -> list[dict[str, str]]:
-    return [
-        {
-            "level": finding.level,
-            "title": texts.table.get(f"finding.{finding.code}", ""),
-            "message": finding.message,
-            "hint": finding.hint,
-            "field": finding.field,
-        }
-        for finding in preview.findings
-    ]
+    told = ((finding, texts.finding(finding)) for finding in preview.findings)
+    return [{"level": f.level, "message": message, "hint": hint, "field": f.field} for f, (message, hint) in told]
 
 
 def _plan(preview: Preview, studio: Studio, texts: Texts) -> dict[str, Any] | None:
@@ -93,6 +86,9 @@ def _plan(preview: Preview, studio: Studio, texts: Texts) -> dict[str, Any] | No
 def _line(preview: Preview, studio: Studio, texts: Texts) -> str:
     """The sentence that always states steps, time and memory, in the language of the page."""
     plan = preview.plan
+    first = next((finding for finding in preview.findings if finding.level == "problem"), None)
+    if texts.language != "en" and plan is None and first:
+        return texts.finding(first)[0]
     if plan is None or texts.language == "en":
         return preview.line
     minutes, seconds = divmod(round(plan.seconds), 60)

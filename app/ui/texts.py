@@ -8,6 +8,7 @@ from functools import cache
 
 from trainers.parameters import Parameter, sections
 from trainers.paths import ASSETS
+from trainers.preflight import Finding
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 TRANSLATIONS = ASSETS / "translations"
@@ -33,6 +34,18 @@ class Texts:
     def section(self, name: str) -> str:
         """The one line that says what a section is about: its docstring, or its translation."""
         return self.table.get(f"section.{name}", (sections()[name].__doc__ or name).strip())
+
+    def finding(self, finding: Finding) -> tuple[str, str]:
+        """Message and hint of a finding: as it says them itself, or the translation of its code."""
+        message = self.table.get(f"finding.{finding.code}")
+        if message is None:
+            return finding.message, finding.hint
+        hint = self.table.get(f"finding.{finding.code}.hint", "") if finding.hint else ""
+        return message.format(**finding.values), hint.format(**finding.values)
+
+    def preset(self, title: str) -> str:
+        """The title of a preset; one's own presets keep theirs."""
+        return self.table.get(f"preset.{title}", title)
 
     def unit(self, parameter: Parameter) -> str:
         return self.table.get(f"unit.{parameter.unit}", parameter.unit)

@@ -96,7 +96,7 @@ class Forms:
                 return self._describe(edited, toast=str(error), refused=True)
             if started.run_id is None:
                 record = self._describe(edited, refused=True, toast=self._texts("start.refused"))
-                return {**record, "errors": record["errors"] | errors_by_path(started.errors)}
+                return {**record, "errors": errors_by_path(started.errors) | record["errors"]}
             return self._describe(edited, started=started.run_id)
 
         button.click(start, list(fields.values()), self._state, **QUIET)

@@ -109,7 +109,6 @@
       icon(finding.level),
       h("div", {},
         h("span", { class: "visually-hidden", text: t(`plan.${finding.level}`) }),
-        finding.title ? h("strong", { text: finding.title }) : null,
         h("span", { text: at.sentence(finding.message) }),
         finding.hint ? h("span", { class: "hint", text: finding.hint }) : null),
     )));
