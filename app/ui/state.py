@@ -91,10 +91,16 @@ def _line(preview: Preview, studio: Studio, texts: Texts) -> str:
         return texts.finding(first)[0]
     if plan is None or texts.language == "en":
         return preview.line
-    minutes, seconds = divmod(round(plan.seconds), 60)
-    time = texts("line.time", minutes=minutes, seconds=seconds) if minutes else texts("line.seconds", seconds=seconds)
+    time = _time(round(plan.seconds), texts)
     memory, total = f"{plan.memory_gib:.1f}", f"{studio.machine.memory_gib:.1f}"
     return texts("line.plan", steps=plan.steps, time=time, memory=memory, total=total)
+
+
+def _time(seconds: int, texts: Texts) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    if minutes >= 60:
+        return texts("line.hours", hours=minutes // 60, minutes=minutes % 60)
+    return texts("line.time", minutes=minutes, seconds=seconds) if minutes else texts("line.seconds", seconds=seconds)
 
 
 def _resolved(values: forms.Values, config: TrainConfig | None) -> dict[str, str]:
