@@ -25,6 +25,7 @@ from tests.training import draw_pictures, make_bench
 from trainers import resolve
 from trainers.events import Event, StepDone
 from trainers.loop import train
+from trainers.objectives import make_objective
 from trainers.objectives.sft import Sft
 from trainers.rundir import EventLog
 from trainers.worker import FileControl
@@ -99,7 +100,16 @@ def main() -> None:
             if isinstance(event, StepDone):
                 marks.append((time.perf_counter(), parts.seconds))
 
-        train(bench.config, family, Sft(), dataset, bench.run, bench.runtime, emit, FileControl(bench.run, time.time()))
+        train(
+            bench.config,
+            family,
+            make_objective(bench.config.objective),
+            dataset,
+            bench.run,
+            bench.runtime,
+            emit,
+            FileControl(bench.run, time.time()),
+        )
     steps = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(marks[1:])]
     wall = statistics.median(total for total, _ in steps)
     rest = statistics.median(total - big for total, big in steps)

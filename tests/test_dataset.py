@@ -160,3 +160,10 @@ def test_shuffle_keeps_the_first_tags_and_loses_none() -> None:
 def test_dropout_drops_its_share() -> None:
     drawn = [captions.draw(("text",), 0.25, 1, visit) for visit in range(4000)]
     assert 0.22 < drawn.count("") / 4000 < 0.28
+
+
+def test_preserved_words_take_the_triggers_place() -> None:
+    assert captions.preserved("a Zota on grass", "zota", ("dog", "cat")) == ("a dog on grass", "a cat on grass")
+    assert captions.preserved("a zota", "zota", ()) == ("",)
+    assert captions.preserved("a picture", "zota", ("dog",)) == ("",)
+    assert captions.preserved(r"a zota", "zota", (r"\1",)) == (r"a \1",)  # words are not patterns

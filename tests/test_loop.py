@@ -10,6 +10,7 @@ import torch
 
 from tests.tiny import make_flux
 from tests.training import Bench, draw_pictures, make_bench
+from trainers.adapters import Adapter
 from trainers.errors import AtelierError
 from trainers.events import CheckpointSaved, SampleReady, ValidationDone, Warned
 from trainers.loop import MAX_SKIPPED
@@ -154,7 +155,7 @@ def test_gradients_that_are_not_finite_change_nothing_and_end_the_run(
 
     def broken(self: object, denoiser: object, batch: object, noise: object, sigma: object) -> LossResult:
         error = denoiser.error(batch.latents, batch.cond, noise, sigma)  # type: ignore[attr-defined]
-        return LossResult(error.mean() * math.nan, error.detach())
+        return LossResult(error.mean() * math.nan)
 
     monkeypatch.setattr(sft.Sft, "loss", broken)
     bench = make_bench(tmp_path, base, pictures, schedule={"max_steps": 50})
@@ -197,3 +198,33 @@ def test_continuing_an_adapter_starts_where_it_ended(tmp_path: Path, base: Path,
         optimizer={"learning_rate": 1e-12},
     )
     assert_equal(weights(second), result.adapter.state(), rtol=1e-5, atol=1e-8)
+
+
+def test_preservation_keeps_other_words_nearer_to_the_base(tmp_path: Path, base: Path, pictures: Path) -> None:
+    """Under the captions with the other word, the adapter's prediction stays nearer to the base's than without it."""
+    from trainers.objectives.base import Denoiser
+
+    drifts = []
+    for weight in (0.0, 4.0):
+        bench = make_bench(
+            tmp_path,
+            base,
+            pictures,
+            f"weight{weight}",
+            captions={"trigger": "zota"},
+            objective={"preservation": weight, "preserved_words": ["cube"]},
+            optimizer={"learning_rate": 1e-2},
+            schedule={"max_steps": 25},
+            sample={"prompts": ["cube"], "every_steps": 0, "steps": 1},
+        )
+        result = bench.train()
+        family, dataset = bench.prepare()
+        family.load("denoiser")
+        batch = dataset.batch(0)
+        denoiser = Denoiser(family, Adapter(family.denoiser, bench.config.adapter, family.lora_targets("all"), 0))
+        denoiser.adapter.load(result.adapter.state())
+        cond = dataset.conditioning(["cube"] * len(batch.ids))
+        noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))
+        drifts.append(denoiser.drift(batch.latents, cond, noise, torch.full((len(batch.ids),), 0.7)).mean().item())
+    assert drifts[1] < 0.6 * drifts[0]
+    assert {"error", "drift", "epoch"} == set(bench.steps()[0].metrics)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
+import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
@@ -26,8 +26,6 @@ class Adapter:
 
     def __init__(self, model: nn.Module, config: AdapterConfig, targets: str | list[str], seed: int) -> None:
         """Attach to the layers of `model` that `targets` means. Raises ConfigError when there are none."""
-        import torch
-
         lora = LoraConfig(
             r=int(config.rank),
             lora_alpha=float(config.alpha),  # type: ignore[arg-type]  # PEFT divides it only
@@ -80,14 +78,19 @@ class Adapter:
                 layer.enable_adapters(True)
 
 
-def initial_weights(path: str, prefix: str, adapter: Adapter) -> dict[str, Tensor]:
-    """Weights of a LoRA file in our layout, for `adapter` to start with. Raises ConfigError when they do not fit."""
-    tensors: dict[str, Any] = load_file(path)
-    state = {name.removeprefix(prefix): tensor.float() for name, tensor in tensors.items() if name.startswith(prefix)}
-    # files hold the scale inside lora_B; the adapter multiplies by it again
-    state = {name: tensor / adapter.scale if ".lora_B." in name else tensor for name, tensor in state.items()}
-    mine = adapter.state()
-    if {name: tensor.shape for name, tensor in state.items()} != {name: t.shape for name, t in mine.items()}:
+def initial_weights(path: str, names: dict[str, str], adapter: Adapter) -> dict[str, Tensor]:
+    """Weights of a LoRA file in our layout, for `adapter` to start with. Raises ConfigError when they do not fit.
+
+    names: name in the file -> name in the adapter.
+    """
+    tensors: dict[str, Tensor] = load_file(path)
+    # the file holds the scale inside lora_B; the adapter multiplies by it again
+    state = {
+        names.get(name, name): tensor.float() / (adapter.scale if ".lora_B." in name else 1)
+        for name, tensor in tensors.items()
+    }
+    mine = {name: tensor.shape for name, tensor in adapter.state().items()}
+    if {name: tensor.shape for name, tensor in state.items()} != mine:
         ranks = {tensor.shape[0] for name, tensor in state.items() if ".lora_A." in name}
         found = f"rank {ranks.pop()}" if len(ranks) == 1 else "other layers"
         raise ConfigError(

@@ -215,6 +215,19 @@ class Sft(Section):
     kind: Literal["sft"] = param(
         "sft", "Objective", "What is minimised: the error of the prediction on your pictures.", aka="loss"
     )
+    preservation: Amount = param(
+        0.0,
+        "Preservation",
+        "Weight of leaving other words alone: under another word each picture must be seen as the base sees it. "
+        "Steps take more than twice as long; 0 switches it off.",
+        aka="diff_output_preservation blank_prompt_preservation prior_loss_weight regularization",
+    )
+    preserved_words: tuple[str, ...] = param(
+        (),
+        "Preserved words",
+        "What stands in the trigger word's place for that, one a line, such as dog for your dog; none: no caption.",
+        aka="diff_output_preservation_class class_prompt",
+    )
 
 
 class Noise(Section):

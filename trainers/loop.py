@@ -87,6 +87,7 @@ def train(
         emit(CheckpointSaved(state.step, path.relative_to(run.path).as_posix()))
 
     family.denoiser.train()
+    epochs_per_step = config.schedule.gradient_accumulation / dataset.batches_per_epoch
     stopped, skipped, fresh_phase = False, 0, True
     while state.step < total:
         wishes = _wishes(control, emit)
@@ -103,22 +104,22 @@ def train(
         begun = time.perf_counter()
         step = state.step + 1
         batches = _batches(dataset, step, config.schedule.gradient_accumulation)
-        loss = _accumulate(config, objective, denoiser, batches, step, runtime, state.scaler)
+        means = _accumulate(config, objective, denoiser, batches, step, runtime, state.scaler)
         grad_norm = _update(config, state)
         state.step = step
-        loss_value, norm_value = torch.stack([loss, grad_norm]).tolist()  # one wait for the device
-        skipped = 0 if state.scaler.is_enabled() or math.isfinite(norm_value) else skipped + 1
+        loss, norm, *values = torch.stack([means.pop("loss"), grad_norm, *means.values()]).tolist()  # one wait
+        skipped = 0 if state.scaler.is_enabled() or math.isfinite(norm) else skipped + 1
         if skipped:
             _warn_skipped(emit, step, batches, skipped)
         emit(
             StepDone(
                 step=step,
-                loss=loss_value,
+                loss=loss,
                 learning_rate=state.lr_scheduler.get_last_lr()[0],
-                grad_norm=norm_value,
+                grad_norm=norm,
                 seconds=time.perf_counter() - begun,
                 memory_gib=peak_gib(runtime.device),
-                metrics={"epoch": step * config.schedule.gradient_accumulation / dataset.batches_per_epoch},
+                metrics={"epoch": epochs_per_step * step, **dict(zip(means, values, strict=True))},
             )
         )
 
@@ -139,8 +140,9 @@ def train(
 def _start(config: TrainConfig, family: ModelFamily, runtime: Runtime, total: int) -> TrainState:
     adapter = Adapter(family.denoiser, config.adapter, family.lora_targets(config.adapter.targets), config.run.seed)
     if config.adapter.resume_from:
-        prefix = next(iter(family.export_keys({"": torch.empty(0)})))
-        adapter.load(initial_weights(config.adapter.resume_from, prefix, adapter))
+        mine = adapter.state()
+        names = dict(zip(family.export_keys(mine), mine, strict=True))
+        adapter.load(initial_weights(config.adapter.resume_from, names, adapter))
     optimizer = make_optimizer(config.optimizer, adapter.parameters())
     return TrainState(
         adapter=adapter,
@@ -179,11 +181,14 @@ def _accumulate(
     step: int,
     runtime: Runtime,
     scaler: torch.amp.GradScaler,
-) -> Tensor:
-    """Add up the gradients of the step's batches; every sample weighs the same. Returns the mean loss, detached."""
+) -> dict[str, Tensor]:
+    """Add up the gradients of the step's batches; every sample weighs the same.
+
+    Returns "loss" and the objective's metrics, detached scalars, as means over the samples.
+    """
     count = sum(len(batch.ids) for batch in batches)
     seen: Counter[str] = Counter()
-    total = torch.zeros((), device=runtime.device)
+    means: dict[str, Tensor] = {}
     for batch in batches:
         shift = config.noise.shift
         shift = denoiser.family.shift(*batch.latents.shape[-2:]) if shift == "auto" else float(shift)
@@ -192,8 +197,9 @@ def _accumulate(
             result = objective.loss(denoiser, batch, noise, sigma)
         share = len(batch.ids) / count
         scaler.scale(result.loss * share).backward()
-        total += result.loss.detach() * share
-    return total
+        for name, value in {"loss": result.loss.detach(), **result.metrics}.items():
+            means[name] = means.get(name, 0.0) + value.float() * share
+    return means
 
 
 def draw_noise(

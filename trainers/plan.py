@@ -120,6 +120,8 @@ def _tokens(config: TrainConfig, model: catalog.ModelSpec) -> int:
 def _guess_step_s(config: TrainConfig, machine: Machine, model: catalog.ModelSpec, tokens: int) -> float:
     # forward 2, backward to the inputs 2, and forward again with checkpointing, per parameter and token
     passes = 6 if config.memory.gradient_checkpointing == "on" else 4
+    if config.objective.preservation:
+        passes = 2 * passes + 2  # the same again under another word, and a forward of the base
     batch = config.schedule.batch_size * config.schedule.gradient_accumulation
     work = passes * model.denoiser_params * 1e9 * tokens * batch
     return FIXED_STEP_S[machine.device] + work / FLOPS[machine.device]

@@ -108,6 +108,11 @@ def explain(error: Exception) -> tuple[str, str]:
         )
     if isinstance(error, OSError) and error.errno == 28:
         return "The disk is full.", "Free some space, then resume."
+    if isinstance(error, OSError) and "huggingface.co" in str(error):
+        return (
+            "The base model could not be downloaded.",
+            "Check the network. A gated model needs its licence accepted on huggingface.co, and `hf auth login`.",
+        )
     if type(error).__name__ in ("GatedRepoError", "RepositoryNotFoundError"):
         return str(error).splitlines()[
             0

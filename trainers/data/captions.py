@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from trainers.config import Captions
 
@@ -39,3 +40,11 @@ def draw(texts: tuple[str, ...], dropout: float, *keys: int | str) -> str:
     if rng.random() < dropout:
         return ""
     return texts[rng.randrange(len(texts))]
+
+
+def preserved(text: str, trigger: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    """The caption with each of `words` in the trigger's place; the empty one when there is no place or no word."""
+    if not trigger or not words or trigger.lower() not in text.lower():
+        return ("",)
+    pattern = re.compile(re.escape(trigger), re.IGNORECASE)
+    return tuple(pattern.sub(lambda _, word=word: word, text) for word in words)

@@ -40,10 +40,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """latents [B,C,h,w] fp32 and cond [B,...] on the device; ids and captions of the B samples."""
+    """latents [B,C,h,w] fp32 and cond [B,...] on the device; ids and captions of the B samples.
+
+    preserved: the same captions with another word in the trigger's place, when the config asks for them.
+    """
 
     latents: Tensor
     cond: Conditioning
+    preserved: Conditioning | None
     ids: tuple[str, ...]
     captions: tuple[str, ...]
 
@@ -92,7 +96,9 @@ class Dataset:
     def encode(self, extra_texts: tuple[str, ...], progress: Callable[[str, int, int], None]) -> None:
         """Fill the caches: first every picture, then every text. Each encoder is loaded only if needed, and dropped."""
         everything = [*self.samples, *self.held_out]
-        texts = sorted({text for sample in everything for text in sample.texts} | set(extra_texts) | {""})
+        written = {text for sample in everything for text in sample.texts}
+        others = {other for text in written for other in self._preserved(text)}
+        texts = sorted(written | others | set(extra_texts) | {""})
         try:
             self._latents.fill(
                 [sample.latent_key for sample in everything],
@@ -120,6 +126,11 @@ class Dataset:
     def _encode_texts(self, texts: list[str]) -> list[dict[str, Tensor]]:
         self._family.load("text")
         return [part.tensors for part in self._family.encode_prompt(texts).split()]
+
+    def _preserved(self, text: str) -> tuple[str, ...]:
+        if not self._config.objective.preservation:
+            return ()
+        return captions.preserved(text, self._config.captions.trigger, self._config.objective.preserved_words)
 
     def conditioning(self, texts: list[str]) -> Conditioning:
         """Text embeddings of texts that were encoded. Raises KeyError for others."""
@@ -158,14 +169,19 @@ class Dataset:
             captions.draw(sample.texts, config.captions.dropout, config.run.seed, number, place, sample.id)
             for place, sample in enumerate(samples)
         ]
-        return self._assemble(samples, texts)
+        others = [
+            captions.draw(choices, 0.0, config.run.seed, number, place, sample.id, "preserved")
+            for place, (sample, text) in enumerate(zip(samples, texts, strict=True))
+            if (choices := self._preserved(text))
+        ]
+        return self._assemble(samples, texts, others)
 
     def held_out_batch(self, number: int) -> Batch:
         """One held-out picture, always with its first text."""
         sample = self.held_out[number]
-        return self._assemble([sample], [sample.texts[0]])
+        return self._assemble([sample], [sample.texts[0]], [])
 
-    def _assemble(self, samples: list[Sample], texts: list[str]) -> Batch:
+    def _assemble(self, samples: list[Sample], texts: list[str], others: list[str]) -> Batch:
         latents = []
         for sample in samples:
             tensors = self._latents.get(sample.latent_key)
@@ -175,6 +191,7 @@ class Dataset:
         return Batch(
             latents=torch.stack(latents).to(self._device, torch.float32),
             cond=self.conditioning(texts),
+            preserved=self.conditioning(others) if others else None,
             ids=tuple(sample.id for sample in samples),
             captions=tuple(texts),
         )

@@ -8,4 +8,4 @@ from trainers.objectives.sft import Sft
 
 
 def make_objective(config: SftConfig) -> Objective:
-    return {"sft": Sft}[config.kind]()
+    return {"sft": Sft}[config.kind](config)

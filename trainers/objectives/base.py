@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from trainers.adapters import Adapter
@@ -15,11 +16,10 @@ from trainers.families.base import Conditioning, ModelFamily
 
 @dataclass(frozen=True)
 class LossResult:
-    """loss: scalar with gradient; per_sample [B] detached; metrics: numbers for the plots."""
+    """loss: scalar with gradient; metrics: detached scalars for the plots, means over the batch."""
 
     loss: Tensor
-    per_sample: Tensor
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Denoiser:
@@ -38,7 +38,7 @@ class Denoiser:
         *,
         reference: bool = False,
     ) -> Tensor:
-        """Mean squared error of each sample, [B] fp32.
+        """Mean squared error of each sample against the truth, [B] fp32.
 
         latents, noise [B,C,h,w] fp32; sigma [B] fp32; mask [B,1,h,w] weighs places, None for all alike.
         reference: ask the model without the adapter.
@@ -53,6 +53,14 @@ class Denoiser:
             return squared.flatten(1).mean(1)
         weight = mask.expand_as(squared)
         return (squared * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1e-6)
+
+    def drift(self, latents: Tensor, cond: Conditioning, noise: Tensor, sigma: Tensor) -> Tensor:
+        """Mean squared distance of the prediction with the adapter from the one without, [B] fp32. As in `error`."""
+        noisy = self.family.process.add_noise(latents, noise, sigma)
+        with torch.no_grad(), self.adapter.disabled():
+            reference = self.family.predict(noisy, sigma, cond)
+        predicted = self.family.predict(noisy, sigma, cond)
+        return (predicted.float() - reference.float()).square().flatten(1).mean(1)
 
 
 class Objective(Protocol):

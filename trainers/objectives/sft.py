@@ -1,16 +1,28 @@
-"""Plain training: the mean error on pictures with captions."""
+"""Plain training: the mean error on pictures with captions, and what keeps the base's other words as they were."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from trainers.config import Sft as SftConfig
 from trainers.data.dataset import Batch
 from trainers.objectives.base import Denoiser, LossResult
 
 
 class Sft:
-    """loss = mean of error over the batch."""
+    """loss = mean error + preservation * mean drift.
+
+    drift: on the same noisy pictures under a caption with another word in the trigger's place, the prediction
+    must not move away from the base's (differential output preservation). Without it an adapter that only ever
+    sees its subject draws it into everything.
+    """
+
+    def __init__(self, config: SftConfig) -> None:
+        self._weight = config.preservation
 
     def loss(self, denoiser: Denoiser, batch: Batch, noise: Tensor, sigma: Tensor) -> LossResult:
-        error = denoiser.error(batch.latents, batch.cond, noise, sigma)
-        return LossResult(error.mean(), error.detach())
+        error = denoiser.error(batch.latents, batch.cond, noise, sigma).mean()
+        if batch.preserved is None:
+            return LossResult(error)
+        drift = denoiser.drift(batch.latents, batch.preserved, noise, sigma).mean()
+        return LossResult(error + self._weight * drift, {"error": error.detach(), "drift": drift.detach()})

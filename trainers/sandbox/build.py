@@ -327,10 +327,19 @@ def build(out: Path, work: Path, vae_steps: int, transformer_steps: int) -> dict
     seconds["transformer"] = round(time.monotonic() - begun)
 
     pipe.to(torch.float16).save_pretrained(out)
+    _forget_folders(out)
     measured = quality.measure_base(out, held_out_combinations())
     measured |= {"seconds": seconds, "seed": SEED}
     (work / "quality.json").write_text(json.dumps(measured, indent=1))
     return measured
+
+
+def _forget_folders(out: Path) -> None:
+    """diffusers notes where a part was loaded from; that is nobody's business."""
+    for file in out.rglob("config.json"):
+        config = json.loads(file.read_text())
+        if config.pop("_name_or_path", None) is not None:
+            file.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def main() -> None:
