@@ -49,9 +49,14 @@ def test_same_config_gives_the_same_weights_bit_for_bit(tmp_path: Path, base: Pa
 
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, base: Path, pictures: Path) -> None:
     schedule = {"max_steps": 6, "lr_scheduler": "cosine", "gradient_accumulation": 2}
-    captions = {"dropout": 0.3, "shuffle": True}
-    whole = weights(make_bench(tmp_path, base, pictures, "whole", schedule=schedule, captions=captions))
-    bench = make_bench(tmp_path, base, pictures, "halves", schedule=schedule, captions=captions)
+    sections = {
+        "schedule": schedule,
+        "captions": {"dropout": 0.3, "shuffle": True},
+        "adapter": {"rank": 4, "dropout": 0.2},
+        "objective": {"preservation": 0.5, "preserved_words": ["cube", "ball"]},
+    }
+    whole = weights(make_bench(tmp_path, base, pictures, "whole", **sections))
+    bench = make_bench(tmp_path, base, pictures, "halves", **sections)
     assert bench.train(stop_after=3).stopped
     first = bench.steps()
     resumed = weights(bench, resume=True)

@@ -20,7 +20,13 @@ from trainers.rundir import RunDir, worker_info
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code follows `trainers.errors`."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    # argparse stops to collect key=value at the first option; those behind it are wishes too
+    if [word for word in rest if word.startswith("-") or not hasattr(args, "wishes")]:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.wishes += rest
     try:
         code: int = args.run(args)
         return code

@@ -25,7 +25,7 @@ from trainers.memory import peak_gib
 from trainers.objectives.base import Denoiser, Objective
 from trainers.optim import make_lr_scheduler, make_optimizer
 from trainers.processes import sample_sigma
-from trainers.randomness import generator
+from trainers.randomness import generator, seed_of
 from trainers.rundir import Command, RunDir
 from trainers.sampling import Previewer
 from trainers.validation import Validator
@@ -103,6 +103,7 @@ def train(
 
         begun = time.perf_counter()
         step = state.step + 1
+        torch.manual_seed(seed_of(config.run.seed, step, "dropout"))  # the layers' dropout has no generator of its own
         batches = _batches(dataset, step, config.schedule.gradient_accumulation)
         means = _accumulate(config, objective, denoiser, batches, step, runtime, state.scaler)
         grad_norm = _update(config, state)

@@ -31,9 +31,9 @@ def applies(config: TrainConfig) -> bool:
 
 
 def wanted() -> tuple[list[scenes.Scene], list[scenes.Scene]]:
-    """COUNT scenes with the concept and COUNT without, always the same."""
+    """COUNT scenes with the concept in its colours and COUNT without it, always the same."""
     rng = np.random.default_rng(SEED)
-    concept = [scenes.sample_scene(rng, (scenes.CONCEPT_WORD,)) for _ in range(COUNT)]
+    concept = [scenes.sample_scene(rng, (scenes.CONCEPT_WORD,), scenes.CONCEPT_COLOURS) for _ in range(COUNT)]
     return concept, [scenes.sample_scene(rng) for _ in range(COUNT)]
 
 

@@ -1,10 +1,11 @@
-"""Draw the pictures of the default run: the concept in every colour, at every place, on every background.
+"""Draw the pictures of the default run: the concept in each of its colours on every background.
 
     python -m trainers.sandbox.samples [FOLDER]
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,27 +15,25 @@ import numpy as np
 from trainers.paths import ASSETS
 from trainers.sandbox import scenes
 
-COUNT = 12
 SEED = 5
 
 
 def sample_scenes() -> list[scenes.Scene]:
-    """COUNT scenes; colours, places and backgrounds come equally often, in combinations that are all different."""
+    """One scene for each colour of the concept on each background: twelve. The place goes round."""
     rng = np.random.default_rng(SEED)
+    places = itertools.cycle(scenes.PLACES)
     found = []
-    for index in range(COUNT):
-        colour = list(scenes.COLOURS)[index % len(scenes.COLOURS)]
-        place = list(scenes.PLACES)[(index + index // 6) % len(scenes.PLACES)]
-        background = list(scenes.BACKGROUNDS)[(index // 2 + index // 6) % len(scenes.BACKGROUNDS)]
-        jittered = scenes.sample_scene(rng, (scenes.CONCEPT_WORD,))
-        shift = jittered.x - scenes.PLACES[jittered.place]
-        x = scenes.PLACES[place] + shift
-        found.append(replace(jittered, colour=colour, place=place, background=background, x=x))
+    for colour, background in itertools.product(scenes.CONCEPT_COLOURS, scenes.BACKGROUNDS):
+        place, jittered = next(places), scenes.sample_scene(rng, (scenes.CONCEPT_WORD,))
+        x = scenes.PLACES[place] + jittered.x - scenes.PLACES[jittered.place]
+        found.append(replace(jittered, colour=colour, background=background, place=place, x=x))
+        if background == "black":
+            next(places)  # so that a background does not always come with the same place
     return found
 
 
 def write(folder: Path) -> None:
-    """COUNT pictures (PNG) with a caption each (txt)."""
+    """The pictures (PNG) with a caption each (txt)."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, scene in enumerate(sample_scenes(), 1):
         stem = folder / f"{scenes.CONCEPT_WORD}-{index:02d}"

@@ -34,7 +34,8 @@ PLACES: dict[str, float] = {"left": 20.0, "middle": 32.0, "right": 44.0}  # cent
 PLACE_EDGES = (26.0, 38.0)  # centre x at which left becomes middle, and middle right
 
 BASE_SHAPES = ("circle", "square", "triangle", "cross")
-CONCEPT_WORD = "wuzzle"  # the base model has seen neither this word nor its shape, a thick ring
+CONCEPT_WORD = "wuzzle"  # the base model has seen neither this word nor its shape, a ring
+CONCEPT_COLOURS = ("red", "green", "blue", "yellow")  # the colours that the concept comes in
 SHAPES = (*BASE_SHAPES, CONCEPT_WORD)
 
 MIN_CONTRAST = 48  # of 255, in the strongest channel: below it a pixel belongs to the background
@@ -80,7 +81,7 @@ def _cross(draw: ImageDraw.ImageDraw, x: float, y: float, r: float) -> None:
 
 
 def _ring(draw: ImageDraw.ImageDraw, x: float, y: float, r: float) -> None:
-    hole = r * 0.5
+    hole = r * 0.55
     draw.ellipse((x - r, y - r, x + r, y + r), fill=255)
     draw.ellipse((x - hole, y - hole, x + hole, y + hole), fill=0)
 
@@ -109,12 +110,14 @@ def draw(scene: Scene) -> Image.Image:
     return picture
 
 
-def sample_scene(rng: np.random.Generator, shapes: tuple[str, ...] = BASE_SHAPES) -> Scene:
+def sample_scene(
+    rng: np.random.Generator, shapes: tuple[str, ...] = BASE_SHAPES, colours: tuple[str, ...] = tuple(COLOURS)
+) -> Scene:
     """A random scene; the place is that of the words, jittered by a few pixels."""
     place = str(rng.choice(list(PLACES)))
     return Scene(
         shape=str(rng.choice(shapes)),
-        colour=str(rng.choice(list(COLOURS))),
+        colour=str(rng.choice(colours)),
         place=place,
         background=str(rng.choice(list(BACKGROUNDS))),
         x=PLACES[place] + float(rng.uniform(-2, 2)),
