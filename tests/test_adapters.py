@@ -96,6 +96,7 @@ def test_targets_that_match_nothing_are_an_error_of_the_config(family: Family) -
 
 PROGRAM = """
 import sys, torch
+from diffusers import FluxPipeline
 pipe = FluxPipeline.from_pretrained(sys.argv[1])
 pipe.load_lora_weights(sys.argv[2])
 pipe("a red circle", width=64, height=64, num_inference_steps=2, max_sequence_length=512,

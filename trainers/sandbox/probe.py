@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from trainers.config import TrainConfig
+from trainers.paths import ASSETS
 from trainers.sandbox import scenes
 
 COUNT = 60  # pictures of each kind
@@ -26,8 +28,8 @@ class Shares:
 
 
 def applies(config: TrainConfig) -> bool:
-    """The question makes sense only for runs that teach the concept."""
-    return config.captions.trigger == scenes.CONCEPT_WORD
+    """The question makes sense only for runs that teach the concept, from the pictures that show it."""
+    return config.captions.trigger == scenes.CONCEPT_WORD and Path(config.data.folder) == ASSETS / "samples"
 
 
 def wanted() -> tuple[list[scenes.Scene], list[scenes.Scene]]:
