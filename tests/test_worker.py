@@ -47,8 +47,8 @@ def start(run: RunDir, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "trainers.worker", str(run.path), *options],
         cwd=PROGRAM,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=run.log.open("wb"),
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -108,6 +108,8 @@ def test_stop_saves_and_resume_ends_as_if_nothing_had_happened(tmp_path: Path, b
     (finished,) = records(bench.run, "run_finished")
     assert finished["stopped"] and 2 <= finished["step"] < 500
     assert bench.run.latest_checkpoint() == bench.run.checkpoint(finished["step"])
+    log = bench.run.log.read_text()
+    assert "step 1: loss" in log and f"saved checkpoints/step-{finished['step']:06d}" in log
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is a Unix signal")

@@ -22,7 +22,18 @@ import psutil
 from trainers import catalog, preflight, resolve
 from trainers.config import TrainConfig
 from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, AtelierError
-from trainers.events import Emit, Event, Measured, PhaseChanged, RunFailed, RunFinished, Warned
+from trainers.events import (
+    CheckpointSaved,
+    Emit,
+    Event,
+    Measured,
+    PhaseChanged,
+    RunFailed,
+    RunFinished,
+    StepDone,
+    ValidationDone,
+    Warned,
+)
 from trainers.machine import detect
 from trainers.rundir import Command, EventLog, Heartbeat, RunDir, read_lines
 
@@ -94,6 +105,25 @@ def work(
         event_log.close()
         heartbeat.close(code)
     return code
+
+
+def log_event(event: Event) -> None:
+    """The run's log for people: what happens, and every 25th step."""
+    match event:
+        case PhaseChanged(phase=phase, detail=detail, done=done) if not done:
+            log.info("%s %s", phase, detail)
+        case StepDone(step=step) if step == 1 or step % 25 == 0:
+            log.info("step %d: loss %.4f, gradient %.3f, %.2f s", step, event.loss, event.grad_norm, event.seconds)
+        case ValidationDone(step=step, loss=loss):
+            log.info("step %d: validation %.4f", step, loss)
+        case CheckpointSaved(path=path):
+            log.info("saved %s", path)
+        case Warned(message=message, hint=hint):
+            log.warning("%s %s", message, hint)
+        case RunFailed(message=message, hint=hint):
+            log.error("%s %s", message, hint)
+        case RunFinished(path=path, seconds=seconds, summary=summary):
+            log.info("wrote %s after %.0f s. %s", path, seconds, summary)
 
 
 def explain(error: Exception) -> tuple[str, str]:
@@ -227,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{run.path} holds no config.toml.", file=sys.stderr)
         return 2
     # a "stop" that was sent while this process started is meant for it
-    return work(run, resume=args.resume, since=psutil.Process().create_time())
+    return work(run, resume=args.resume, since=psutil.Process().create_time(), watch=log_event)
 
 
 if __name__ == "__main__":
