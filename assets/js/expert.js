@@ -117,7 +117,7 @@
 
   function changes(form) {
     if (!form.modified.length) return [h("span", { class: "muted", text: t("toml.no_changes") })];
-    return form.modified.map((path) => h("span", { class: "change" }, h("code", { text: path }), h("del", { text: form.defaults[path] || t("state.empty") })));
+    return form.modified.map((path) => h("span", { class: "change" }, h("code", { text: path }), h("del", { text: form.defaults[path] || t("state.empty") }), h("ins", { text: form.changed[path] || t("state.empty") })));
   }
 
   function openLoader() {
