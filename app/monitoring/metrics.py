@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainers.events import SampleReady
 from trainers.rundir import RunDir, read_lines
 
 log = logging.getLogger(__name__)
@@ -25,17 +26,6 @@ POINT_FIELDS = ("loss", "learning_rate", "grad_norm", "seconds", "memory_gib")
 
 Record = dict[str, Any]
 Point = tuple[Any, ...]  # step, then POINT_FIELDS
-
-
-@dataclass(frozen=True)
-class SampleFile:
-    """One preview. path: relative to the run folder."""
-
-    step: int
-    index: int
-    prompt: str
-    seed: int
-    path: str
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class Series:
         self.detail = ""
         self.validation: list[tuple[int, float | None]] = []
         self.marks: deque[tuple[Any, ...]] = deque(maxlen=MAX_MARKS)
-        self.samples: dict[tuple[int, int], SampleFile] = {}
+        self.samples: dict[tuple[int, int], SampleReady] = {}
         self.measured: dict[str, dict[int, int]] = {}  # name -> step -> percent
         self.outcome: Record | None = None  # run_finished or run_failed, if it is the worker's last word
         self.first_time: float | None = None
@@ -206,7 +196,7 @@ class Series:
         self._mark(int(record["step"]), "checkpoint")
 
     def _on_sample_ready(self, record: Record) -> None:
-        sample = SampleFile(*(record[name] for name in ("step", "index", "prompt", "seed", "path")))
+        sample = SampleReady(*(record[name] for name in ("step", "index", "prompt", "seed", "path")))
         self.samples[sample.step, sample.index] = sample
 
     def _on_warned(self, record: Record) -> None:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from app.jobs.row import RunRow
 from app.jobs.states import ACTIVE, State
 from app.monitoring.gpu import Reading
-from app.monitoring.metrics import SampleFile, Series, short
+from app.monitoring.metrics import Series, short
 from app.services import files, format
+from trainers.events import SampleReady
 from trainers.rundir import RunDir
 
 POINTS_PER_CALL = 400
@@ -116,7 +117,7 @@ def sample_infos(run_id: str, run: RunDir, series: Series) -> list[SampleInfo]:
     return [_sample_info(run_id, run, sample) for sample in samples]
 
 
-def _sample_info(run_id: str, run: RunDir, sample: SampleFile) -> SampleInfo:
+def _sample_info(run_id: str, run: RunDir, sample: SampleReady) -> SampleInfo:
     url, thumb = files.sample_urls(run_id, run, sample.path)
     return SampleInfo(sample.step, sample.index, sample.prompt, sample.seed, url, thumb)
 
