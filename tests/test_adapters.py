@@ -20,6 +20,7 @@ from trainers.errors import AtelierError, ConfigError
 from trainers.export import adapter_tensors, save_adapter
 from trainers.families.base import SampleRequest
 from trainers.families.flux import Family
+from trainers.objectives.base import Denoiser
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,26 @@ def test_numbers_too_large_for_the_file_are_refused(family: Family) -> None:
     assert adapter_tensors(adapter, family, torch.bfloat16)
     with pytest.raises(AtelierError, match="not finite"):
         adapter_tensors(adapter, family, torch.float16)
+
+
+def test_error_with_a_mask_and_against_the_reference(family: Family) -> None:
+    """A mask of ones changes nothing; zeros take their places out; the reference is the base without the adapter."""
+    adapter = attach(family)
+    disturb(adapter)
+    denoiser = Denoiser(family, adapter)
+    generator = torch.Generator().manual_seed(2)
+    latents, noise = (torch.randn(2, 16, 4, 4, generator=generator) for _ in range(2))
+    cond, sigma = family.encode_prompt(["a", "b"]), torch.tensor([0.3, 0.8])
+    with torch.no_grad():
+        plain = denoiser.error(latents, cond, noise, sigma)
+        ones = torch.ones(2, 1, 4, 4)
+        torch.testing.assert_close(denoiser.error(latents, cond, noise, sigma, ones), plain)
+        left, right = ones.clone(), ones.clone()
+        left[..., 2:], right[..., :2] = 0, 0
+        halves = [denoiser.error(latents, cond, noise, sigma, half) for half in (left, right)]
+        torch.testing.assert_close(sum(halves) / 2, plain)
+        assert not torch.allclose(*halves)
+        reference = denoiser.error(latents, cond, noise, sigma, reference=True)
+        assert not torch.allclose(reference, plain)
+        with adapter.disabled():
+            torch.testing.assert_close(denoiser.error(latents, cond, noise, sigma), reference, rtol=0, atol=0)

@@ -133,8 +133,6 @@ def test_validation_is_a_fixed_ruler(tmp_path: Path, base: Path, pictures: Path)
     bench.train()
     losses = [event.loss for event in bench.events if isinstance(event, ValidationDone)]
     assert len(losses) == 5 and max(losses) - min(losses) < 1e-6
-    trained = {sample for event in bench.steps() for sample in event.metrics}
-    assert trained == {"epoch"}
 
 
 def test_held_out_pictures_are_never_trained_on(tmp_path: Path, base: Path, pictures: Path) -> None:

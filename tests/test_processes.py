@@ -41,7 +41,7 @@ def test_uniform_covers_the_range_and_other_names_are_refused() -> None:
 
 
 def test_grid_is_even() -> None:
-    torch.testing.assert_close(sigma_grid(4, 1.0), torch.tensor([0.125, 0.375, 0.625, 0.875]))
+    torch.testing.assert_close(sigma_grid(4), torch.tensor([0.125, 0.375, 0.625, 0.875]))
 
 
 def test_seeds_follow_from_their_keys_alone() -> None:

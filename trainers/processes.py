@@ -54,6 +54,6 @@ def sample_sigma(kind: str, mean: float, std: float, shift: float, generator: to
     return apply_shift(sigma, shift)
 
 
-def sigma_grid(count: int, shift: float) -> Tensor:
-    """`count` noise levels [count] in the middle of equal shares of (0, 1), shifted: a fixed ruler for validation."""
-    return apply_shift((torch.arange(count) + 0.5) / count, shift)
+def sigma_grid(count: int) -> Tensor:
+    """`count` noise levels [count] in the middle of equal shares of (0, 1): a fixed ruler for validation."""
+    return (torch.arange(count) + 0.5) / count

@@ -27,7 +27,7 @@ class Validator:
         self._emit(PhaseChanged("validating", f"step {step}"))
         with evaluating(self._denoiser.family.denoiser):
             errors = torch.stack([self._errors(number) for number in range(len(self._dataset.held_out))]).mean(0)
-        levels = sigma_grid(self._config.validation.sigmas, 1.0)
+        levels = sigma_grid(self._config.validation.sigmas)
         pairs = zip(levels.tolist(), errors.tolist(), strict=True)
         by_sigma = {f"{level:.3f}": round(error, 6) for level, error in pairs}
         self._emit(ValidationDone(step, errors.mean().item(), by_sigma))
@@ -35,7 +35,7 @@ class Validator:
     def _errors(self, number: int) -> torch.Tensor:
         """Error of one picture at every level, [sigmas] fp32 on the CPU."""
         batch = self._dataset.held_out_batch(number)
-        levels = sigma_grid(self._config.validation.sigmas, 1.0).to(batch.latents.device)
+        levels = sigma_grid(self._config.validation.sigmas).to(batch.latents.device)
         draw = generator(self._config.run.seed, "validation", batch.ids[0])
         noise = torch.randn(batch.latents.shape, generator=draw).to(batch.latents.device)
         errors = []

@@ -1,7 +1,11 @@
-"""Does a model draw what its captions say? Counted by the scene reader on fresh captions."""
+"""Does the base model draw what its captions say? Counted by the scene reader on fresh captions.
+
+    python -m trainers.sandbox.quality
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 
+from trainers.paths import ASSETS
 from trainers.sandbox import scenes
 
 STEPS = 20
@@ -60,3 +65,13 @@ def measure_base(folder: Path, held_out: set[tuple[str, str, str, str]], count: 
         "colour_and_shape_of_new_combinations": share(new),
         "new_combinations": len(new),
     }
+
+
+def main() -> None:
+    from trainers.sandbox.build import held_out_combinations
+
+    print(json.dumps(measure_base(ASSETS / "sandbox", held_out_combinations()), indent=1))
+
+
+if __name__ == "__main__":
+    main()
