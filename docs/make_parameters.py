@@ -20,7 +20,14 @@ Where "auto" is allowed, the value follows from the model and the machine when t
 
 This page is made from the declarations in the code: `python docs/make_parameters.py`.
 """
-KINDS = {"int": "whole number", "float": "number", "bool": "true or false", "text": "text", "lines": "list of texts"}
+KINDS = {
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "text": "text",
+    "lines": "list of texts",
+    "numbers": "list of numbers",
+}
 
 
 def page() -> str:

@@ -25,6 +25,7 @@ WRONG: dict[str, Any] = {
     "choice": "other",
     "text": 5,
     "lines": "one",
+    "numbers": "one",
 }
 
 

@@ -260,11 +260,11 @@ class Data(Section):
     background: str = param(
         "white", "Background", "Colour behind transparent parts: a name, or as in #808080.", aka="alpha"
     )
-    mask: Literal["none", "alpha", "file", "auto"] = param(
+    mask: Literal["none", "alpha", "file", "any"] = param(
         "none",
         "Mask",
         "What of a picture counts. alpha: its opaque parts. file: white in NAME-masklabel.png beside it. "
-        "auto: the file, else alpha.",
+        "any: the file, else alpha.",
         aka="alpha_mask masked_loss masked_training conditioning_data_dir",
     )
     unmasked_weight: Share = param(
@@ -356,11 +356,11 @@ class Captions(Section):
         "first: only the first counts. join: one caption.",
         aka="enable_wildcard caption_strategy multiline",
     )
-    fallback: Literal["auto", "folder", "trigger", "empty"] = param(
-        "auto",
+    fallback: Literal["concept", "folder", "trigger", "empty"] = param(
+        "concept",
         "Without caption",
-        "What stands in for a missing caption. folder: the folder's name. "
-        "auto: the name of a kohya folder such as 10_dog, else the trigger word.",
+        "What stands in for a missing caption. concept: the name of a kohya folder such as 10_dog, "
+        "else the trigger word. folder: the folder's name.",
         aka="class_tokens instance_prompt",
     )
     dropout: Share = param(

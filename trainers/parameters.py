@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from trainers.config import Level, Section, TrainConfig
+from trainers.config import DataSet, Level, Section, TrainConfig
 
-Kind = Literal["int", "float", "bool", "choice", "text", "lines"]
+Kind = Literal["int", "float", "bool", "choice", "text", "lines", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,9 @@ def _shape(annotation: Any, metadata: list[Any]) -> tuple[Kind, tuple[str, ...],
     if get_origin(annotation) is Literal:
         return "choice", get_args(annotation), "auto" in get_args(annotation), {}
     if get_origin(annotation) is tuple:
-        return "lines", (), False, {}
-    kinds: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}
+        inner = _shape(get_args(annotation)[0], [])
+        return ("numbers" if inner[0] == "int" else "lines"), (), False, inner[3]
+    kinds: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "text", DataSet: "lines"}
     return kinds[annotation], (), False, _limits(metadata)
 
 

@@ -18,13 +18,14 @@ import tomli_w
 from pydantic import ValidationError
 
 from trainers import catalog, paths
-from trainers.config import SCHEMA_VERSION, TrainConfig
+from trainers.config import SCHEMA_VERSION, DataSet, TrainConfig
 from trainers.errors import ConfigError, ConfigErrors
 from trainers.machine import Machine
 from trainers.parameters import by_path, sections
 
 PRESET_ONLY = ("title", "summary")  # what a preset says of itself
 CHECKPOINTING_FROM = 1.0  # billions of weights; below it the activations are small
+ITEM_HINT = f"A data set has {', '.join(DataSet.model_fields)}."
 MAX_STEM = 40  # letters of a name made from the trigger word and the model
 
 # schema_version -> function that turns a stored config of that version into one of the next
@@ -145,7 +146,9 @@ def validate(values: dict[str, Any]) -> TrainConfig:
 
 
 def _as_config_error(detail: Any) -> ConfigError:
-    path = ".".join(str(part) for part in detail["loc"][:2])
+    path, inner = ".".join(str(part) for part in detail["loc"][:2]), detail["loc"][2:]
+    if inner and path in by_path() and isinstance(inner[0], int) and len(inner) > 1:
+        return _fault_in_item(path, inner, detail)
     if detail["type"] == "extra_forbidden":
         return unknown_key(path)
     parameter = by_path().get(path)
@@ -162,15 +165,24 @@ def _as_config_error(detail: Any) -> ConfigError:
         "choice": "one of " + ", ".join(parameter.choices),
         "text": "text",
         "lines": "a list of texts",
+        "numbers": "whole numbers, as in 512, 768",
     }[parameter.kind]
     limits = f" ({parameter.bounds})" if parameter.bounds else ""
     auto = ', or "auto"' if parameter.auto and parameter.kind != "choice" else ""
     return ConfigError(path, f"{reprlib.repr(detail['input'])} cannot be used.", f"Give {expected}{limits}{auto}.")
 
 
+def _fault_in_item(path: str, inner: tuple[Any, ...], detail: Any) -> ConfigError:
+    """A fault in one of several things, such as a key of a data set."""
+    number, key = inner[0] + 1, inner[1]
+    if detail["type"] == "extra_forbidden":
+        return ConfigError(path, f"number {number} has a setting {key!r}, which does not exist.", ITEM_HINT)
+    return ConfigError(path, f"number {number}: {key} = {reprlib.repr(detail['input'])} cannot be used.", ITEM_HINT)
+
+
 def dump(config: TrainConfig) -> str:
     """The config as TOML, every value written out."""
-    return tomli_w.dumps(config.model_dump(mode="json"))
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))  # TOML has no null
 
 
 def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
@@ -187,7 +199,7 @@ def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
     model = catalog.model_of(config.model.base, family_name)
     folder = str(paths.locate(config.data.folder)) if config.data.folder else ""
     output_dir = paths.absolute(_filled(config.run.output_dir, str(paths.data_dir() / "runs")))
-    rank = _filled(config.adapter.rank, model.rank)
+    rank, native = _filled(config.adapter.rank, model.rank), model.native_resolution
     changes: dict[str, dict[str, Any]] = {
         "run": {
             "name": _free_name(config, folder, output_dir) if config.run.name == "auto" else config.run.name,
@@ -202,7 +214,10 @@ def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
         },
         "data": {
             "folder": folder,
-            "resolution": _resolution(_filled(config.data.resolution, model.native_resolution), family),
+            "sets": [_data_set(one, family) for one in config.data.sets],
+            "resolution": _resolution("data.resolution", _filled(config.data.resolution, native), family),
+            "more_resolutions": _resolutions("data.more_resolutions", config.data.more_resolutions, family),
+            "bucket_step": _bucket_step(_filled(config.data.bucket_step, family.pixel_multiple), family),
             "cache_dir": str(paths.absolute(_filled(config.data.cache_dir, str(paths.data_dir() / "cache")))),
         },
         "adapter": {
@@ -250,13 +265,29 @@ def _native_precision(machine: Machine) -> str:
     return "bf16" if machine.bf16 else "fp16"
 
 
-def _resolution(resolution: int, family: catalog.FamilySpec) -> int:
+def _data_set(one: DataSet, family: catalog.FamilySpec) -> DataSet:
+    folder, sides = str(paths.locate(one.folder)), _resolutions("data.sets", one.resolution, family)
+    return one.model_copy(update={"folder": folder, "resolution": sides})
+
+
+def _resolutions(field: str, sides: tuple[int, ...], family: catalog.FamilySpec) -> tuple[int, ...]:
+    return tuple(_resolution(field, side, family) for side in sides)
+
+
+def _bucket_step(step: int, family: catalog.FamilySpec) -> int:
+    if step % family.pixel_multiple:
+        message = f"{step} is not a multiple of {family.pixel_multiple}, which {family.title} needs."
+        raise ConfigError("data.bucket_step", message, f"Use {family.pixel_multiple}, or a multiple of it.")
+    return step
+
+
+def _resolution(field: str, resolution: int, family: catalog.FamilySpec) -> int:
     multiple = family.pixel_multiple
     if resolution % multiple:
         below = resolution // multiple * multiple
         use = f"Use {below} or {below + multiple}." if below else f"Use {multiple}."
         message = f"{resolution} is not a multiple of {multiple}, which {family.title} needs."
-        raise ConfigError("data.resolution", message, use)
+        raise ConfigError(field, message, use)
     return resolution
 
 

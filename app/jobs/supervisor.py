@@ -1,7 +1,7 @@
 """The queue of jobs: one runs, the others wait. One background thread per running job follows its worker.
 
-    follower thread:  worker process -> events.jsonl -> queue.Queue        (one per running job)
-    consumer thread:  queue.Queue -> metrics (memory) and store (database)  (one)
+follower thread:  worker process -> events.jsonl -> queue.Queue        (one per running job)
+consumer thread:  queue.Queue -> metrics (memory) and store (database)  (one)
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.ui.texts import Texts
+from trainers.config import DataSet, sides
 from trainers.parameters import Parameter, by_path, parameters
 
 Values = dict[str, Any]  # {"section": {"key": value}}
@@ -40,6 +41,9 @@ def parse(parameter: Parameter, raw: Any) -> Any:
     if parameter.kind == "bool":
         return bool(raw)
     text = str(raw if raw is not None else "").strip()
+    if parameter.kind == "numbers":
+        parts = sides(str(raw or ""))
+        return [int(part) for part in parts] if all(part.isdecimal() for part in parts) else str(raw)
     if parameter.kind in ("text", "choice"):
         return text or parameter.default
     if not text:
@@ -62,10 +66,19 @@ def show(parameter: Parameter, value: Any) -> Any:
     if parameter.kind == "bool":
         return bool(value)
     if parameter.kind == "lines":
-        return "\n".join(value)
+        return "\n".join(_line(one) for one in value)
+    if parameter.kind == "numbers":
+        return value if isinstance(value, str) else ", ".join(map(str, value))
     if isinstance(value, float):
         return number_text(value)
     return str(value)
+
+
+def _line(value: Any) -> str:
+    """A text as it is; a data set as the line that gives it."""
+    if isinstance(value, Mapping):
+        value = DataSet.model_validate(value)
+    return value.line() if isinstance(value, DataSet) else str(value)
 
 
 def number_text(value: float) -> str:
@@ -112,7 +125,7 @@ def modified(values: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        return list(one) == list(other)
+        return [_line(part) for part in one] == [_line(part) for part in other]
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
@@ -165,7 +178,9 @@ def command_line(preset: str, values: Mapping[str, Any], paths: Iterable[str]) -
 
 def _wish(parameter: Parameter, value: Any) -> str:
     if parameter.kind == "lines":
-        return json.dumps(list(value), ensure_ascii=False)  # an array of strings is written alike in TOML
+        return json.dumps(
+            [_line(one) for one in value], ensure_ascii=False
+        )  # an array of strings is written alike in TOML
     if parameter.kind == "bool":
         return "true" if value else "false"
     return str(show(parameter, value))

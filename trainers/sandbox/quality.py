@@ -1,6 +1,6 @@
 """Does the base model draw what its captions say? Counted by the scene reader on fresh captions.
 
-    python -m trainers.sandbox.quality
+python -m trainers.sandbox.quality
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Draw the pictures of the default run: the concept in each of its colours on every background.
 
-    python -m trainers.sandbox.samples [FOLDER]
+python -m trainers.sandbox.samples [FOLDER]
 """
 
 from __future__ import annotations
