@@ -29,7 +29,7 @@ def test_page_holds_every_parameter_under_its_section() -> None:
     ("path", "expected"),
     [
         ("adapter.rank", '| `rank` | `"auto"` | whole number (1 to 1024), or `"auto"` | Size of the adapter'),
-        ("data.folder", '| `folder` * | `""` | text | Folder with pictures'),
+        ("data.folder", '| `folder` * | `""` | text | A folder of pictures'),
         ("captions.shuffle", "| `shuffle` | `false` | true or false | "),
         ("save.dtype", '| `dtype` | `"bf16"` | `"bf16"`, `"fp16"`, `"fp32"` | '),
         ("sample.prompts", "| `prompts` * | `[]` | list of texts | "),

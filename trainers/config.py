@@ -249,7 +249,7 @@ class Data(Section):
         aka="random_crop crop_style center_crop face_crop_aug_range",
     )
     crops: Annotated[int, Field(ge=1, le=64)] = param(
-        4, "Random crops", "So many parts of a picture are prepared when the crop is random.", unit="parts"
+        4, "Random crops", "So many parts of a picture are prepared when the crop is random."
     )
     flip: bool = param(
         False,
@@ -394,7 +394,6 @@ class Captions(Section):
         8,
         "Variants of a caption",
         "So many orders and choices of each caption are encoded; a visit draws one of them.",
-        unit="texts",
     )
 
 
