@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainers import catalog, resolve
+from trainers import resolve
 from trainers.config import TrainConfig
 from trainers.data import folder
 from trainers.data.dataset import Dataset
@@ -52,9 +52,7 @@ class Bench:
     def prepare(self) -> tuple[ModelFamily, Dataset]:
         """A family and its encoded data."""
         family = load_family(self.config, self.runtime)
-        scan = folder.scan(Path(self.config.data.folder), self.config.data.caption_extension)
-        multiple = catalog.FAMILIES[self.config.model.family].pixel_multiple
-        dataset = Dataset(scan, self.config, family, self.runtime.device, multiple)
+        dataset = Dataset(folder.scan(self.config.data), self.config, family, self.runtime.device, self.run.path)
         dataset.encode(self.config.sample.prompts, lambda *_: None)
         return family, dataset
 

@@ -20,7 +20,8 @@ OVERHEAD_GIB = {"cuda": 1.0, "mps": 0.8, "cpu": 0.9}  # context, kernels and lib
 class Plan:
     """pictures: in the folder; steps: of the optimizer; seconds: from start to file; memory_gib: peak on the device.
 
-    disk_gib: that the run adds; measured: seconds_per_step comes from an earlier run, not from a guess.
+    disk_gib: that the run's folder takes; cache_gib: that the encoded pictures and captions take, if they are not there
+    yet; measured: seconds_per_step comes from an earlier run, not from a guess.
     """
 
     pictures: int
@@ -30,6 +31,7 @@ class Plan:
     seconds: float
     memory_gib: float
     disk_gib: float
+    cache_gib: float
     measured: bool
 
     def sentence(self) -> str:
@@ -80,11 +82,12 @@ def forecast(
     measured_step_s: float | None = None,
     *,
     batches: int | None = None,
+    latents: int | None = None,
 ) -> Plan:
     """The plan of a resolved config.
 
     measured_step_s: seconds a step took in an earlier run of this kind; batches: in an epoch, when the
-    sizes of the pictures are known (a batch has one size).
+    sizes of the pictures are known (a batch has one size); latents: pictures in the cache, one for each size and cut.
     """
     model = catalog.model_of(config.model.base, config.model.family)
     batches = batches or batches_per_epoch(training_pictures(pictures, config), config)
@@ -100,7 +103,8 @@ def forecast(
         seconds_per_step=step_s,
         seconds=step_s * steps + previews * preview_s + _start_s(model),
         memory_gib=_memory_gib(config, machine, model, tokens),
-        disk_gib=_disk_gib(config, model, pictures, tokens, steps, previews),
+        disk_gib=_disk_gib(config, model, steps, previews),
+        cache_gib=_cache_gib(config, model, latents or pictures, pictures, tokens),
         measured=measured_step_s is not None,
     )
 
@@ -114,7 +118,7 @@ def _previews(config: TrainConfig, steps: int) -> int:
 
 def _tokens(config: TrainConfig, model: catalog.ModelSpec) -> int:
     pixel_multiple = catalog.FAMILIES[model.family].pixel_multiple
-    return (int(config.data.resolution) // pixel_multiple) ** 2 + model.text_tokens
+    return (max(config.data.resolutions) // pixel_multiple) ** 2 + model.text_tokens
 
 
 def _guess_step_s(config: TrainConfig, machine: Machine, model: catalog.ModelSpec, tokens: int) -> float:
@@ -151,18 +155,24 @@ def _memory_gib(config: TrainConfig, machine: Machine, model: catalog.ModelSpec,
     # block while that is computed again
     kept = model.layers * (1 if checkpointing else 34) + 34
     activations = kept * tokens * config.schedule.batch_size * model.width * compute
+    encoders = (model.text_params + model.vae_params) * 1e9 * compute
     training = stored + unpacked + adapter + activations
-    encoding = (model.text_params + model.vae_params) * 1e9 * compute
-    return max(training, encoding) / GIB + OVERHEAD_GIB[machine.device]
+    if config.data.cache_text == "none":
+        training += model.text_params * 1e9 * compute
+    return max(training, encoders) / GIB + OVERHEAD_GIB[machine.device]
 
 
-def _disk_gib(
-    config: TrainConfig, model: catalog.ModelSpec, pictures: int, tokens: int, steps: int, previews: int
-) -> float:
+def _disk_gib(config: TrainConfig, model: catalog.ModelSpec, steps: int, previews: int) -> float:
     adapter = adapter_params(config, model)
     every = config.save.every_steps
     made = 1 + (steps - 1) // every if every else 1
     kept = min(made, config.save.keep_last) if config.save.keep_last else made
     checkpoints = (kept + 1) * adapter * 12  # weight and two moments in fp32; one more while the next is written
-    caches = pictures * (tokens * 64 * 4 + model.text_tokens * 4096 * 2)
-    return (checkpoints + caches + previews * 2e6 + adapter * BYTES[config.save.dtype]) / GIB
+    return (checkpoints + previews * 2e6 + adapter * BYTES[config.save.dtype]) / GIB
+
+
+def _cache_gib(config: TrainConfig, model: catalog.ModelSpec, latents: int, pictures: int, tokens: int) -> float:
+    """16 channels of fp32 for each 2 x 2 patch; captions of 4096 numbers a token, in as many variants as are asked."""
+    random = config.captions.shuffle or config.captions.tag_dropout > 0
+    texts = 0 if config.data.cache_text == "none" else pictures * (config.captions.variants if random else 1)
+    return (latents * tokens * 64 * 4 + texts * model.text_tokens * 4096 * 2) / GIB

@@ -172,8 +172,7 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
 
     runtime = make_runtime(config)
     family = load_family(config, runtime)
-    spec = catalog.FAMILIES[config.model.family]
-    dataset = Dataset(report.scan, config, family, runtime.device, spec.pixel_multiple)
+    dataset = Dataset(report.scan, config, family, runtime.device, run.path)
     probe = _probe(config)
     texts = (*config.sample.prompts, *(probe.prompts() if probe else ()))
     dataset.encode(texts, lambda what, done, total: emit(PhaseChanged("caching", what, done, total)))
@@ -186,6 +185,8 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
     summary = ""
     if probe and not result.stopped:
         summary = _measure(probe, config, family, dataset, result, emit)
+    if not result.stopped:
+        dataset.forget_texts()
     emit(RunFinished(result.step, path.name, round(time.monotonic() - begun, 1), result.stopped, summary))
     return EXIT_STOPPED if result.stopped else EXIT_DONE
 

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+import shutil
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from trainers import plan
-from trainers.config import TrainConfig
-from trainers.data import buckets, captions
+from trainers.config import Captions, TrainConfig
+from trainers.data import captions, epoch
 from trainers.data.cache import TensorCache, key_of
-from trainers.data.folder import Picture, Scan, open_picture
+from trainers.data.cuts import Cut, Encoder, cuts_of
+from trainers.data.embeddings import LiveEmbeddings, StoredEmbeddings
+from trainers.data.epoch import Sample
+from trainers.data.folder import Picture, Scan
 from trainers.families.base import Conditioning, ModelFamily
 
-IMAGE_BATCH = 1  # pictures may differ in size
-TEXT_BATCH = 8
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One picture at one size.
-
-    id: follows from the file's bytes, so it survives renames; texts: see `captions.variants`.
-    """
-
-    id: str
-    picture: Picture
-    bucket: tuple[int, int]
-    texts: tuple[str, ...]
-    latent_key: str
+REMEMBERED = 65_536  # samples whose texts and cuts are kept at hand
 
 
 @dataclass(frozen=True)
 class Batch:
     """latents [B,C,h,w] fp32 and cond [B,...] on the device; ids and captions of the B samples.
 
+    weight [B] fp32: how much each sample counts; mask [B,1,h,w] fp32: how much each place does, None for all alike.
     preserved: the same captions with another word in the trigger's place, when the config asks for them.
     """
 
@@ -50,82 +39,88 @@ class Batch:
     preserved: Conditioning | None
     ids: tuple[str, ...]
     captions: tuple[str, ...]
+    weight: Tensor
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What a batch shows, still on the CPU. cond is None when the texts are encoded as they come."""
+
+    samples: tuple[Sample, ...]
+    texts: list[str]
+    others: list[str]
+    latents: Tensor
+    mask: Tensor | None
+    cond: Conditioning | None
+    preserved: Conditioning | None
 
 
 class Dataset:
     """Samples, the caches that hold them encoded, and the order in which they are seen.
 
-    Needs no encoder once `encode` has run: latents and text embeddings come from the caches.
+    Latents come from a cache, so the VAE is gone once `encode` has run; so do text embeddings, unless the config wants
+    the text encoders to stay. The next batch is read while the current one is trained.
     """
 
-    def __init__(
-        self, scan: Scan, config: TrainConfig, family: ModelFamily, device: torch.device, pixel_multiple: int
-    ) -> None:
+    def __init__(self, scan: Scan, config: TrainConfig, family: ModelFamily, device: torch.device, run: Path) -> None:
+        """run: folder of the run, which keeps encoded captions when no later run shall have them."""
         self._config, self._family, self._device = config, family, device
-        root = Path(config.data.cache_dir)
-        self._latents = TensorCache(root / "latents" / key_of(family.fingerprint("vae")))
-        self._texts = TensorCache(root / "text" / key_of(family.fingerprint("text")))
-        samples = self._samples(scan, pixel_multiple)
-        apart = plan.held_out(len(samples), config)
-        shuffled = sorted(samples, key=lambda sample: key_of(config.run.seed, "held out", sample.id))
-        self.held_out = tuple(shuffled[:apart])
-        kept = set(self.held_out)
-        self.samples = tuple(sample for sample in samples if sample not in kept)
-        self._epoch, self._batches = 0, self._order(0)
-        self.batches_per_epoch = len(self._batches)
-
-    def _samples(self, scan: Scan, pixel_multiple: int) -> list[Sample]:
-        seen: Counter[str] = Counter()
-        samples = []
-        for picture in scan.pictures:
-            seen[picture.digest] += 1  # a copy is a sample of its own
-            bucket = buckets.bucket_of(picture.width, picture.height, int(self._config.data.resolution), pixel_multiple)
-            samples.append(
-                Sample(
-                    id=f"{picture.digest}-{seen[picture.digest]}",
-                    picture=picture,
-                    bucket=bucket,
-                    texts=captions.variants(picture.caption, self._config.captions),
-                    latent_key=key_of(picture.digest, *bucket, "centre", "lanczos"),
-                )
-            )
-        return samples
+        self._sources, self._run_texts = scan.sources, run / "text"
+        cache = Path(config.data.cache_dir)
+        self._latents = TensorCache(cache / "latents" / key_of(family.fingerprint("vae")))
+        if config.data.cache_text == "none":
+            self._texts: LiveEmbeddings | StoredEmbeddings = LiveEmbeddings(family)
+        else:
+            kept = cache / "text" if config.data.cache_text == "disk" else self._run_texts
+            self._texts = StoredEmbeddings(family, kept)
+        trained, held_out = epoch.split(epoch.samples(scan, config), scan, config)
+        self.samples, self.held_out = tuple(trained), tuple(held_out)
+        self._epochs = epoch.Epochs(trained, scan, config)
+        self.batches_per_epoch = self._epochs.batches_per_epoch
+        self._order = lru_cache(2)(self._epochs.batches)
+        self._texts_of = lru_cache(REMEMBERED)(self._written)
+        self._cuts_of = lru_cache(REMEMBERED)(lambda sample: cuts_of(sample, self._sources, config))
+        self._reader = ThreadPoolExecutor(1, "batches")
+        self._ahead: dict[int, Future[_Drawn]] = {}
 
     # ------------------------------------------------------------------ encoding
 
     def encode(self, extra_texts: tuple[str, ...], progress: Callable[[str, int, int], None]) -> None:
-        """Fill the caches: first every picture, then every text. Each encoder is loaded only if needed, and dropped."""
-        everything = [*self.samples, *self.held_out]
-        written = {text for sample in everything for text in sample.texts}
-        others = {other for text in written for other in self._preserved(text)}
-        texts = sorted(written | others | set(extra_texts) | {""})
+        """Fill the caches: first every picture, then every text. Each encoder is loaded only if needed, and dropped.
+
+        Raises DataError for a picture that can no longer be read.
+        """
+        everything = [(sample, cut) for sample in (*self.samples, *self.held_out) for cut in self._cuts_of(sample)]
+        encoder = Encoder(self._family, self._sources, self._config.data)
         try:
             self._latents.fill(
-                [sample.latent_key for sample in everything],
-                lambda part: [self._encode_picture(everything[index]) for index in part],
-                batch=IMAGE_BATCH,
+                [cut.key for _, cut in everything],
+                lambda part: [encoder.encode(*everything[index]) for index in part],
+                batch=1,  # pictures may differ in size
                 progress=lambda done, total: progress("pictures", done, total),
             )
         finally:
             self._family.unload("vae")
-        try:
-            self._texts.fill(
-                [key_of(text) for text in texts],
-                lambda part: self._encode_texts([texts[index] for index in part]),
-                batch=TEXT_BATCH,
-                progress=lambda done, total: progress("captions", done, total),
-            )
-        finally:
-            self._family.unload("text")
+        self._texts.prepare(self._all_texts(extra_texts), lambda done, total: progress("captions", done, total))
 
-    def _encode_picture(self, sample: Sample) -> dict[str, Tensor]:
-        self._family.load("vae")
-        pixels = to_pixels(fit(open_picture(sample.picture.path), sample.bucket))
-        return {"latents": self._family.encode_image(pixels[None])[0]}
+    def _all_texts(self, extra: tuple[str, ...]) -> set[str]:
+        if self._texts.live:
+            return set()
+        written = {text for sample in (*self.samples, *self.held_out) for text in self._texts_of(sample)}
+        others = {other for text in written for other in self._preserved(text)}
+        return written | others | {*extra, ""}
 
-    def _encode_texts(self, texts: list[str]) -> list[dict[str, Tensor]]:
-        self._family.load("text")
-        return [part.tensors for part in self._family.encode_prompt(texts).split()]
+    def _captions(self, picture: Picture) -> tuple[Captions, str]:
+        """Settings of its captions, and what stands in for a missing one. What is not taught has no trigger word."""
+        config = self._config.captions
+        if epoch.is_prior(picture, self._sources):
+            config = config.model_copy(update={"trigger": ""})
+        return config, captions.stand_in(picture.concept, picture.path.parent.name, config)
+
+    def _written(self, sample: Sample) -> tuple[str, ...]:
+        config, stand_in = self._captions(sample.picture)
+        return captions.variants(sample.picture.lines, config, stand_in)
 
     def _preserved(self, text: str) -> tuple[str, ...]:
         if not self._config.objective.preservation:
@@ -133,85 +128,98 @@ class Dataset:
         return captions.preserved(text, self._config.captions.trigger, self._config.objective.preserved_words)
 
     def conditioning(self, texts: list[str]) -> Conditioning:
-        """Text embeddings of texts that were encoded. Raises KeyError for others."""
-        parts = []
-        for text in texts:
-            tensors = self._texts.get(key_of(text))
-            if tensors is None:
-                raise KeyError(text)
-            parts.append(Conditioning(tensors))
-        return Conditioning.stack(parts).to(self._device)
+        """Text embeddings on the device. Raises KeyError for texts that were not encoded."""
+        return self._texts.rows(texts).to(self._device)
 
-    # ------------------------------------------------------------------ order
+    def forget_texts(self) -> None:
+        """Drop the encoded captions that are kept for this run alone."""
+        if self._config.data.cache_text == "run":
+            shutil.rmtree(self._run_texts, ignore_errors=True)
 
-    def _order(self, epoch: int) -> list[list[Sample]]:
-        """The batches of an epoch. A batch has one size; a rest that does not fill a batch is a smaller one."""
-        seed, size = self._config.run.seed, self._config.schedule.batch_size
-        by_bucket: dict[tuple[int, int], list[Sample]] = defaultdict(list)
-        for sample in self.samples:
-            by_bucket[sample.bucket] += [sample] * self._config.data.repeats
-        batches = []
-        for bucket in sorted(by_bucket):
-            visits = by_bucket[bucket]
-            random.Random(f"{seed}:{epoch}:{bucket}").shuffle(visits)
-            batches += [visits[first : first + size] for first in range(0, len(visits), size)]
-        random.Random(f"{seed}:{epoch}").shuffle(batches)
-        return batches
+    # ------------------------------------------------------------------ batches
 
     def batch(self, number: int) -> Batch:
         """The batch with this number, counted from the start of the run."""
-        epoch, position = divmod(number, self.batches_per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._batches = epoch, self._order(epoch)
-        samples = self._batches[position]
-        config = self._config
-        texts = [
-            captions.draw(sample.texts, config.captions.dropout, config.run.seed, number, place, sample.id)
-            for place, sample in enumerate(samples)
-        ]
-        others = [
-            captions.draw(choices, 0.0, config.run.seed, number, place, sample.id, "preserved")
-            for place, (sample, text) in enumerate(zip(samples, texts, strict=True))
-            if (choices := self._preserved(text))
-        ]
-        return self._assemble(samples, texts, others)
+        ahead = self._ahead.pop(number, None)
+        self._ahead = {number + 1: self._reader.submit(self._draw, number + 1)}
+        return self._on_device(ahead.result() if ahead else self._draw(number))
 
     def held_out_batch(self, number: int) -> Batch:
-        """One held-out picture, always with its first text."""
+        """One held-out picture, always with its first text and cut as first."""
         sample = self.held_out[number]
-        return self._assemble([sample], [sample.texts[0]], [])
+        return self._on_device(self._read((sample,), [self._cuts_of(sample)[0]], [self._texts_of(sample)[0]], []))
 
-    def _assemble(self, samples: list[Sample], texts: list[str], others: list[str]) -> Batch:
-        latents = []
-        for sample in samples:
-            tensors = self._latents.get(sample.latent_key)
+    def _draw(self, number: int) -> _Drawn:
+        at_epoch, position = divmod(number, self.batches_per_epoch)
+        samples = self._order(at_epoch)[position]
+        texts, others, cuts = [], [], []
+        for place, sample in enumerate(samples):
+            keys = (self._config.run.seed, number, place, sample.id)
+            texts.append(self._text(sample, *keys))
+            cuts.append(_drawn_cut(self._cuts_of(sample), *keys))
+            if choices := self._preserved(texts[-1]):
+                others.append(captions.draw(choices, 0.0, *keys, "preserved"))
+        return self._read(tuple(samples), cuts, texts, others)
+
+    def _text(self, sample: Sample, *keys: int | str) -> str:
+        dropout = self._config.captions.dropout
+        if not self._texts.live:
+            return captions.draw(self._texts_of(sample), dropout, *keys)
+        config, stand_in = self._captions(sample.picture)
+        return captions.draw((captions.live(sample.picture.lines, config, stand_in, *keys),), dropout, *keys)
+
+    def _read(self, samples: tuple[Sample, ...], cuts: list[Cut], texts: list[str], others: list[str]) -> _Drawn:
+        entries = []
+        for sample, cut in zip(samples, cuts, strict=True):
+            tensors = self._latents.get(cut.key)
             if tensors is None:
                 raise KeyError(f"{sample.picture.path} is not in the cache")
-            latents.append(tensors["latents"])
-        return Batch(
-            latents=torch.stack(latents).to(self._device, torch.float32),
-            cond=self.conditioning(texts),
-            preserved=self.conditioning(others) if others else None,
-            ids=tuple(sample.id for sample in samples),
-            captions=tuple(texts),
+            entries.append(tensors)
+        latents = torch.stack([tensors["latents"] for tensors in entries]).float()
+        stored = not self._texts.live
+        return _Drawn(
+            samples=samples,
+            texts=texts,
+            others=others,
+            latents=latents,
+            mask=self._mask(entries, latents),
+            cond=self._texts.rows(texts) if stored else None,
+            preserved=self._texts.rows(others) if stored and others else None,
         )
+
+    def _mask(self, entries: list[dict[str, Tensor]], latents: Tensor) -> Tensor | None:
+        """[B,1,h,w]: 1 where the picture counts in full, less outside its mask."""
+        if not any("mask" in tensors for tensors in entries):
+            return None
+        everything = torch.ones(1, *latents.shape[-2:])
+        shares = torch.stack([tensors.get("mask", everything).float() for tensors in entries])
+        outside = self._config.data.unmasked_weight
+        return outside + (1 - outside) * shares
+
+    def _on_device(self, drawn: _Drawn) -> Batch:
+        cond = self._texts.rows(drawn.texts) if drawn.cond is None else drawn.cond
+        preserved = self._texts.rows(drawn.others) if drawn.preserved is None and drawn.others else drawn.preserved
+        return Batch(
+            latents=drawn.latents.to(self._device),
+            cond=cond.to(self._device),
+            preserved=preserved.to(self._device) if preserved else None,
+            ids=tuple(sample.id for sample in drawn.samples),
+            captions=tuple(drawn.texts),
+            weight=torch.tensor([self._weight(sample.picture) for sample in drawn.samples], device=self._device),
+            mask=drawn.mask.to(self._device) if drawn.mask is not None else None,
+        )
+
+    def _weight(self, picture: Picture) -> float:
+        """The weight of its data set; that of a regularisation set has prior_weight in it already."""
+        source = self._sources[picture.source]
+        alone = picture.regularisation and not source.regularisation
+        return source.loss_weight * (self._config.data.prior_weight if alone else 1.0)
+
+
+def _drawn_cut(cuts: tuple[Cut, ...], *keys: int | str) -> Cut:
+    return cuts[random.Random(repr((*keys, "cut"))).randrange(len(cuts))] if len(cuts) > 1 else cuts[0]
 
 
 def steps_of(config: TrainConfig, dataset: Dataset) -> int:
     """Optimizer steps of the run on this data."""
     return plan.total_steps(config, dataset.batches_per_epoch)
-
-
-def fit(picture: Image.Image, bucket: tuple[int, int]) -> Image.Image:
-    """Resize to cover the bucket and cut the centre out; Lanczos, as the common trainers do."""
-    size, (left, top, right, bottom) = buckets.cover(*picture.size, bucket)
-    # the part that stays is cut first: resizing all of a very long picture could fill the memory
-    x, y = picture.width / size[0], picture.height / size[1]
-    box = (left * x, top * y, right * x, bottom * y)
-    return picture.resize(bucket, Image.Resampling.LANCZOS, box=box)
-
-
-def to_pixels(picture: Image.Image) -> Tensor:
-    """[3,H,W] fp32 in [-1,1]."""
-    array = np.asarray(picture, dtype=np.float32)
-    return torch.from_numpy(array).permute(2, 0, 1) / 127.5 - 1

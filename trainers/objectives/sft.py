@@ -10,7 +10,9 @@ from trainers.objectives.base import Denoiser, LossResult
 
 
 class Sft:
-    """loss = mean error + preservation * mean drift.
+    """loss = mean of weight * error, + preservation * mean drift.
+
+    weight: of the sample's data set; error: over the places that its mask leaves.
 
     drift: on the same noisy pictures under a caption with another word in the trigger's place, the prediction
     must not move away from the base's (differential output preservation). Without it an adapter that only ever
@@ -21,7 +23,8 @@ class Sft:
         self._weight = config.preservation
 
     def loss(self, denoiser: Denoiser, batch: Batch, noise: Tensor, sigma: Tensor) -> LossResult:
-        error = denoiser.error(batch.latents, batch.cond, noise, sigma).mean()
+        error = denoiser.error(batch.latents, batch.cond, noise, sigma, batch.mask)
+        error = (batch.weight * error).mean()
         if batch.preserved is None:
             return LossResult(error)
         drift = denoiser.drift(batch.latents, batch.preserved, noise, sigma).mean()
