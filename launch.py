@@ -45,6 +45,7 @@ TRAINER_COMMANDS = {
     "check": ("PRESET_OR_TOML [section.key=value ...]", "everything that can be known before training"),
     "sample": ("LORA_OR_RUN [key=value ...]", "draw pictures with an adapter"),
     "presets": ("", "table of presets"),
+    "cache": ("[--prune DAYS]", "what the cache takes on disk; remove what is not wanted"),
     "families": ("", "table of model families"),
 }
 LATER_COMMANDS = ("export", "caption", "pairs", "import", "captioners")

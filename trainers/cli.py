@@ -10,9 +10,10 @@ from typing import Any, TextIO
 
 from trainers import catalog, preflight, resolve
 from trainers.config import TrainConfig
+from trainers.data import storage
 from trainers.errors import EXIT_DONE, AtelierError, ConfigError
 from trainers.events import Event, Measured, PhaseChanged, RunFailed, RunFinished, StepDone, ValidationDone, Warned
-from trainers.machine import detect
+from trainers.machine import GIB, detect
 from trainers.paths import data_dir
 from trainers.presets import presets
 from trainers.rundir import RunDir, worker_info
@@ -59,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument(
         "wishes", nargs="*", metavar="key=value", help="prompt, seed, steps, guidance, width, height, out"
     )
+    cache = command("cache", _cache, "what encoded pictures and captions take on disk; get the room back")
+    cache.add_argument("--prune", type=float, metavar="DAYS", help="remove what no run asked for in so many days")
     command("presets", _presets, "table of presets")
     command("families", _families, "table of families and models")
     return parser
@@ -186,6 +189,20 @@ def _sample(args: argparse.Namespace) -> int:
 
     for path in draw_with_adapter(args.adapter.expanduser().absolute(), args.wishes):
         print(path)
+    return EXIT_DONE
+
+
+# --------------------------------------------------------------------------- cache
+
+
+def _cache(args: argparse.Namespace) -> int:
+    folder = data_dir() / "cache"
+    if args.prune is not None:
+        freed = storage.prune(folder, args.prune)
+        print(f"Removed {freed.files} file{'s' * (freed.files != 1)}, {freed.bytes / GIB:.2f} GB.")
+    for used in storage.usage(folder):
+        size = f"{used.bytes / GIB:8.2f} GB in {used.files:,} files"
+        print(f"{used.kind:8} {size}, last wanted {used.idle_days:.0f} days ago")
     return EXIT_DONE
 
 
