@@ -1,0 +1,5 @@
+"""Which pictures of a set are shown, and in which order."""
+
+from __future__ import annotations
+
+SORTS = ("name", "size", "tokens", "shape", "new")
