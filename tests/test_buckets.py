@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.properties import properties
-from trainers.data.buckets import MAX_ASPECT, bucket_of, bucket_sizes, cover, crop_loss
+from trainers.data.buckets import (
+    MAX_ASPECT,
+    Aspect,
+    bucket_of,
+    bucket_sizes,
+    cover,
+    crop_box,
+    crop_loss,
+    frames_of,
+    is_cut,
+    places,
+)
 
 steps = st.sampled_from([8, 16, 32, 64])
 sides = st.integers(1, 20_000)
@@ -131,3 +142,118 @@ def test_crop_loss_is_the_share_that_is_cut_away(
 )
 def test_sizes_of_photos_at_1024(picture: tuple[int, int], bucket: tuple[int, int]) -> None:
     assert bucket_of(*picture, 1024, 16) == bucket
+
+
+# --------------------------------------------------------------------------- other shapes and small pictures
+
+aspects = st.sampled_from(["buckets", "square", "area"])
+
+
+@properties
+@given(st.integers(16, 1100), steps, sides, sides, aspects, st.booleans())
+def test_every_picture_has_a_bucket_of_whole_steps_in_the_area(
+    resolution: int, step: int, width: int, height: int, aspect: Aspect, upscale: bool
+) -> None:
+    bucket = bucket_of(width, height, resolution, step, aspect=aspect, upscale=upscale)
+    assert all(side >= step and side % step == 0 for side in bucket)
+    assert bucket[0] * bucket[1] <= max(resolution, step) ** 2
+    assert 1 / MAX_ASPECT <= bucket[0] / bucket[1] <= MAX_ASPECT
+    if aspect == "square":
+        assert bucket[0] == bucket[1]
+    assert bucket_of(height, width, resolution, step, aspect=aspect, upscale=upscale) == bucket[::-1]
+
+
+@properties
+@given(grids(), sides, sides, aspects)
+def test_without_upscale_nothing_is_enlarged_that_has_a_whole_step(
+    grid: tuple[int, int], width: int, height: int, aspect: Aspect
+) -> None:
+    step = grid[1]
+    usual = bucket_of(width, height, *grid, aspect=aspect)
+    bucket = bucket_of(width, height, *grid, aspect=aspect, upscale=False)
+    if usual[0] <= width and usual[1] <= height:
+        assert bucket == usual
+    for side, own in zip(bucket, (width, height), strict=True):
+        assert side <= max(own, step)
+
+
+@pytest.mark.parametrize(
+    ("picture", "bucket"),
+    [((300, 200), (288, 192)), ((600, 100), (288, 96)), ((10, 200), (16, 48)), ((2000, 1000), (704, 368))],
+)
+def test_small_pictures_keep_their_size(picture: tuple[int, int], bucket: tuple[int, int]) -> None:
+    assert bucket_of(*picture, 512, 16, upscale=False) == bucket
+
+
+@properties
+@given(grids(), st.integers(1, 5000), st.integers(1, 5000))
+def test_area_has_the_pictures_shape_and_number_of_pixels(grid: tuple[int, int], width: int, height: int) -> None:
+    resolution, step = grid
+    bucket = bucket_of(width, height, *grid, aspect="area")
+    limits = math.log(1 / MAX_ASPECT), math.log(MAX_ASPECT)
+    shape = min(max(log_aspect((width, height)), limits[0]), limits[1])
+    assert abs(log_aspect(bucket) - shape) <= 2 * step / min(bucket)
+    assert (bucket[0] + 2 * step) * (bucket[1] + 2 * step) > resolution**2
+
+
+@pytest.mark.parametrize(
+    ("picture", "bucket"), [((3000, 2000), (1248, 832)), ((777, 777), (1024, 1024)), ((9000, 1000), (1728, 576))]
+)
+def test_area_of_photos_at_1024(picture: tuple[int, int], bucket: tuple[int, int]) -> None:
+    assert bucket_of(*picture, 1024, 16, aspect="area") == bucket
+
+
+# --------------------------------------------------------------------------- parts
+
+unit = st.floats(0, 1)
+
+
+@properties
+@given(grids(), sides, sides, aspects, unit, unit)
+def test_part_lies_inside_and_has_the_buckets_shape(
+    grid: tuple[int, int], width: int, height: int, aspect: Aspect, x: float, y: float
+) -> None:
+    bucket = bucket_of(width, height, *grid, aspect=aspect)
+    left, top, right, bottom = crop_box(width, height, bucket, (x, y))
+    assert 0 <= left < right <= width and 0 <= top < bottom <= height
+    assert (right - left) / (bottom - top) == pytest.approx(bucket[0] / bucket[1])
+    assert right - left == pytest.approx(width) or bottom - top == pytest.approx(height), "the largest there is"
+    assert 0 <= crop_loss(width, height, bucket) < 1
+
+
+@properties
+@given(grids(), sides, sides)
+def test_places_reach_the_edges_and_the_usual_one_is_the_middle(grid: tuple[int, int], width: int, height: int) -> None:
+    bucket = bucket_of(width, height, *grid)
+    left, top, right, bottom = crop_box(width, height, bucket)
+    assert left == pytest.approx(width - right, abs=1e-6) and top == pytest.approx(height - bottom, abs=1e-6)
+    assert crop_box(width, height, bucket, (0, 0))[:2] == (0, 0)
+    assert crop_box(width, height, bucket, (1, 1))[2:] == pytest.approx((width, height))
+    assert crop_box(height, width, bucket[::-1])[:2] == pytest.approx((top, left))
+
+
+@properties
+@given(grids(), sides, sides, unit, unit)
+def test_picture_that_is_not_cut_has_one_part(
+    grid: tuple[int, int], width: int, height: int, x: float, y: float
+) -> None:
+    bucket = bucket_of(width, height, *grid)
+    first, other = crop_box(width, height, bucket, (0, 0)), crop_box(width, height, bucket, (x, y))
+    moved = max(abs(one - two) for one, two in zip(first, other, strict=True))
+    assert is_cut(width, height, bucket) or moved < 1
+    assert not is_cut(width * bucket[0], width * bucket[1], bucket)
+
+
+def test_places_spread_evenly_from_the_centre() -> None:
+    found = places(64)
+    assert found[0] == (0.5, 0.5) and found[:4] == places(4)
+    quarters = [(x < 0.5, y < 0.5) for x, y in found[1:]]
+    assert all(12 <= quarters.count((left, top)) <= 20 for left in (True, False) for top in (True, False))
+    assert min(math.dist(one, two) for one in found for two in found if one != two) > 0.05
+
+
+@properties
+@given(st.integers(0, 500), st.integers(1, 16), st.integers(0, 16))
+def test_clip_length_is_the_longest_of_the_family(frames: int, step: int, offset: int) -> None:
+    fitting = [number for number in range(frames + 1) if number % step == offset % step]
+    assert frames_of(frames, step, offset) == max(fitting, default=0)
