@@ -1,0 +1,293 @@
+"""Changes of caption files and pictures that can be taken back: a journal on disk, written before the files.
+
+A file is changed only while it holds the text that the change was made from, so nobody's words are overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainers.data.text import TextError, read_text
+from trainers.errors import DataError
+
+WRITERS = 8  # at a time: most of a write is waiting for the disk
+TRASH = ".trash"
+NEW_FILE_MODE = 0o644
+
+
+def write_caption(path: Path, text: str) -> bool:
+    """Write UTF-8 by temp file, fsync and rename; whether anything had to be written. Raises OSError.
+
+    Readers see the old text or the new one, never a part. The file keeps its mode, and a link stays a link.
+    """
+    content = text.encode()
+    target = Path(os.path.realpath(path))
+    try:
+        if target.read_bytes() == content:
+            return False
+        mode = target.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mode = NEW_FILE_MODE
+    # hidden, so that nobody takes a rest of a killed process for a caption
+    handle, part = tempfile.mkstemp(dir=target.parent, prefix=".caption-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, mode)
+        os.replace(part, target)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    return True
+
+
+def caption_text(path: Path) -> str | None:
+    """The text of a caption file, None when there is no file. Raises TextError, OSError."""
+    try:
+        return read_text(path)
+    except FileNotFoundError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New text for a caption file. None: there is no file."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+    @property
+    def reversed(self) -> Change:
+        return Change(self.path, self.after, self.before)
+
+    def carry_out(self) -> str:
+        """Why it cannot be done; empty when it is done, or was done before. Raises TextError, OSError."""
+        now = caption_text(self.path)
+        if now == self.after:
+            return ""
+        if now != self.before:
+            return "its text was changed meanwhile"
+        if self.after is None:
+            self.path.unlink()
+        else:
+            write_caption(self.path, self.after)
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Another place on the same disk for a file."""
+
+    path: Path
+    target: Path
+
+    @property
+    def reversed(self) -> Move:
+        return Move(self.target, self.path)
+
+    def carry_out(self) -> str:
+        """As `Change.carry_out`."""
+        if not os.path.lexists(self.path):
+            return "" if os.path.lexists(self.target) else "it is gone"
+        if os.path.lexists(self.target):
+            return "another file of this name is there"
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(self.path, self.target)
+        return ""
+
+
+Step = Change | Move
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an act. done: steps as they were carried out, of an undone act the reversed ones."""
+
+    act: str
+    label: str
+    done: tuple[Step, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass
+class _Act:
+    label: str
+    offset: int  # of its line in the journal
+    skipped: frozenset[int] = field(default_factory=frozenset)  # steps that were never done
+
+
+class Journal:
+    """The acts on one data set, in DIR/journal.jsonl. Safe from any thread; other processes may append too."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._file = root, root / "journal.jsonl"
+        self._lock = threading.Lock()
+        self._offset = 0
+        self._acts: dict[str, _Act] = {}
+        self._done: list[str] = []
+        self._undone: list[str] = []
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What undo and redo would take; empty for nothing."""
+        with self._lock:
+            self._catch_up()
+            undo, redo = (self._acts[acts[-1]].label if acts else "" for acts in (self._done, self._undone))
+            return undo, redo
+
+    def apply(self, label: str, changes: Sequence[Change]) -> Outcome:
+        """Write every file that still holds the text the change was made from. Raises OSError for the journal only."""
+        return self._act(label, lambda act: changes)
+
+    def trash(self, label: str, folder: Path, files: Iterable[Path]) -> Outcome:
+        """Move files of a data set into its own trash, at the places that they have in the folder."""
+
+        def moves(act: str) -> list[Move]:
+            heap = folder / TRASH / f"{time.strftime('%Y%m%d-%H%M%S')}-{act[:4]}"
+            return [Move(file, heap / file.relative_to(folder)) for file in files]
+
+        return self._act(label, moves)
+
+    def undo(self) -> Outcome:
+        """Take the last act back. Raises DataError when there is none."""
+        return self._turn("undo", self._done)
+
+    def redo(self) -> Outcome:
+        """Do the act again that was undone last. Raises DataError when there is none."""
+        return self._turn("redo", self._undone)
+
+    def _act(self, label: str, make: Callable[[str], Sequence[Step]]) -> Outcome:
+        act = uuid.uuid4().hex[:12]
+        steps = make(act)
+        with self._lock:
+            # before the files: whatever happens from here on, both texts are on the disk
+            self._append({"act": act, "label": label, "time": time.time(), "steps": [*map(_record, steps)]})
+            reasons = _carry_out(steps)
+            if skipped := [number for number, reason in enumerate(reasons) if reason]:
+                self._append({"skipped": act, "steps": skipped})
+            self._catch_up()
+        return _outcome(act, label, steps, reasons)
+
+    def _turn(self, way: str, acts: list[str]) -> Outcome:
+        with self._lock:
+            self._catch_up()
+            if not acts:
+                raise DataError(f"There is nothing to {way}.")
+            act = acts[-1]
+            steps = self._steps(act)
+            if way == "undo":
+                steps = [step.reversed for step in reversed(steps)]
+            reasons = _carry_out(steps)
+            # after the files: an act that was half undone when the process died can be undone once more
+            self._append({way: act})
+            self._catch_up()
+        return _outcome(act, self._acts[act].label, steps, reasons)
+
+    def _append(self, record: dict[str, Any]) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(size - 1)
+                if file.read(1) != b"\n":  # a line that broke off with its process
+                    file.write(b"\n")
+            file.write(json.dumps(record).encode() + b"\n")  # ASCII: names of files may hold bytes of no encoding
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _catch_up(self) -> None:
+        for offset, line in self._lines():
+            self._offset = offset + len(line)
+            try:
+                record = json.loads(line)
+            except ValueError:  # broke off with its process, before any file was touched
+                continue
+            self._take(record, offset)
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Whole lines that are new, and where they begin."""
+        offset = self._offset
+        try:
+            with self._file.open("rb") as file:
+                file.seek(offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    yield offset, line
+                    offset += len(line)
+        except FileNotFoundError:
+            return
+
+    def _take(self, record: dict[str, Any], offset: int) -> None:
+        if "act" in record:
+            self._acts[record["act"]] = _Act(record["label"], offset)
+            self._done.append(record["act"])
+            self._undone.clear()
+        elif "skipped" in record:
+            self._acts[record["skipped"]].skipped = frozenset(record["steps"])
+        else:
+            here, there = (self._done, self._undone) if "undo" in record else (self._undone, self._done)
+            act = next(iter(record.values()))
+            if act in here:  # two processes may have undone it at once
+                here.remove(act)
+                there.append(act)
+
+    def _steps(self, act: str) -> list[Step]:
+        known = self._acts[act]
+        with self._file.open("rb") as file:
+            file.seek(known.offset)
+            records = json.loads(file.readline())["steps"]
+        return [_step(record) for number, record in enumerate(records) if number not in known.skipped]
+
+
+def _record(step: Step) -> dict[str, Any]:
+    if isinstance(step, Move):
+        return {"path": str(step.path), "target": str(step.target)}
+    return {"path": str(step.path), "before": step.before, "after": step.after}
+
+
+def _step(record: dict[str, Any]) -> Step:
+    path = Path(record["path"])
+    if "target" in record:
+        return Move(path, Path(record["target"]))
+    return Change(path, record["before"], record["after"])
+
+
+def _carry_out(steps: Sequence[Step]) -> list[str]:
+    with ThreadPoolExecutor(WRITERS, "captions") as writers:
+        return list(writers.map(_reason, steps))
+
+
+def _reason(step: Step) -> str:
+    """Why a step was left out; empty when it is done."""
+    try:
+        return step.carry_out()
+    except TextError as error:
+        return error.reason
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+
+
+def _outcome(act: str, label: str, steps: Sequence[Step], reasons: list[str]) -> Outcome:
+    done = tuple(step for step, reason in zip(steps, reasons, strict=True) if not reason)
+    skipped = tuple(Skipped(step.path, reason) for step, reason in zip(steps, reasons, strict=True) if reason)
+    return Outcome(act, label, done, skipped)
