@@ -16,7 +16,7 @@ from torch import Tensor
 from trainers import plan
 from trainers.config import Captions, TrainConfig
 from trainers.data import captions, epoch
-from trainers.data.cache import TensorCache, key_of
+from trainers.data.cache import RAM_LIMIT, TensorCache, key_of
 from trainers.data.cuts import Cut, Encoder, cuts_of
 from trainers.data.embeddings import LiveEmbeddings, StoredEmbeddings
 from trainers.data.epoch import Sample
@@ -63,17 +63,28 @@ class Dataset:
     the text encoders to stay. The next batch is read while the current one is trained.
     """
 
-    def __init__(self, scan: Scan, config: TrainConfig, family: ModelFamily, device: torch.device, run: Path) -> None:
-        """run: folder of the run, which keeps encoded captions when no later run shall have them."""
+    def __init__(
+        self,
+        scan: Scan,
+        config: TrainConfig,
+        family: ModelFamily,
+        device: torch.device,
+        run: Path,
+        ram_limit: int = RAM_LIMIT,
+    ) -> None:
+        """run: folder of the run, which keeps encoded captions when no later run shall have them.
+
+        ram_limit: bytes that latents, and as many that captions, may take in memory; the rest is read from files.
+        """
         self._config, self._family, self._device = config, family, device
         self._sources, self._run_texts = scan.sources, run / "text"
         cache = Path(config.data.cache_dir)
-        self._latents = TensorCache(cache / "latents" / key_of(family.fingerprint("vae")))
+        self._latents = TensorCache(cache / "latents" / key_of(family.fingerprint("vae")), ram_limit)
         if config.data.cache_text == "none":
             self._texts: LiveEmbeddings | StoredEmbeddings = LiveEmbeddings(family)
         else:
             kept = cache / "text" if config.data.cache_text == "disk" else self._run_texts
-            self._texts = StoredEmbeddings(family, kept)
+            self._texts = StoredEmbeddings(family, kept, ram_limit)
         trained, held_out = epoch.split(epoch.samples(scan, config), scan, config)
         self.samples, self.held_out = tuple(trained), tuple(held_out)
         self._epochs = epoch.Epochs(trained, scan, config)

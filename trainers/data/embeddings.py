@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from trainers.data.cache import TensorCache, key_of
+from trainers.data.cache import RAM_LIMIT, TensorCache, key_of
 from trainers.families.base import Conditioning, ModelFamily
 
 TEXT_BATCH = 8
@@ -35,9 +35,9 @@ class StoredEmbeddings:
 
     live = False
 
-    def __init__(self, family: ModelFamily, root: Path) -> None:
+    def __init__(self, family: ModelFamily, root: Path, ram_limit: int = RAM_LIMIT) -> None:
         self._family = family
-        self._cache = TensorCache(root / key_of(family.fingerprint("text")))
+        self._cache = TensorCache(root / key_of(family.fingerprint("text")), ram_limit)
 
     def prepare(self, texts: Iterable[str], progress: Progress) -> None:
         wanted = sorted(set(texts))
