@@ -22,7 +22,7 @@ class Gallery:
 
     query, all keys may be left out: {"filter": "" or one of FILTERS, "search": 'words tag:x -tag:"red hat" name:cat',
     "tag": a whole tag, "sort": one of SORTS, "reverse": bool}.
-    operation: see `trainers.data.tags.parse`, as in {"kind": "replace", "find": "cat", "with": "dog"}.
+    operation: see `trainers.data.operations.parse`, as in {"kind": "replace", "find": "cat", "with": "dog"}.
     scope: {"pids": [...]} or {"query": {...}}; {"query": {}} is every picture.
     Labels of acts, for Undo, are "KIND: what", as in "replace: cat > dog"; KIND is a kind of operation, "caption" for
     one caption that was saved, or "trash".
