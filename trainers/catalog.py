@@ -21,6 +21,20 @@ class TargetSet:
 
 
 @dataclass(frozen=True)
+class TextEncoder:
+    """What reads the captions of a family.
+
+    tokenizer: file in assets/tokenizers, for models that have none in their folder `subfolder`; tokens: how many it
+    reads, begin and end marks among them; 0 for as many as the model's `text_tokens`.
+    """
+
+    title: str
+    tokenizer: str
+    subfolder: str
+    tokens: int
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """One architecture. pixel_multiple: sides of training pictures are multiples of it."""
 
@@ -33,6 +47,7 @@ class FamilySpec:
     objectives: tuple[str, ...]
     default_targets: str
     targets: dict[str, TargetSet]
+    text_encoders: tuple[TextEncoder, ...]
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,7 @@ FAMILIES: dict[str, FamilySpec] = {
         objectives=("sft",),
         default_targets="all",
         targets=_flux_targets(),
+        text_encoders=(TextEncoder("CLIP", "clip", "tokenizer", 77), TextEncoder("T5", "t5", "tokenizer_2", 0)),
     ),
 }
 

@@ -1,0 +1,105 @@
+"""How many tokens a caption has for the text encoders of a model."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainers import catalog
+from trainers.paths import ASSETS
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+log = logging.getLogger(__name__)
+
+FOLDER = ASSETS / "tokenizers"
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """n, limit: without the begin and end marks; chunks: where in the text, in UTF-16 units as JavaScript counts them,
+    each further `limit` tokens begin. The encoder stops reading at the first."""
+
+    encoder: str
+    n: int
+    limit: int
+    chunks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A text encoder as far as counting goes. limit: tokens that it reads, without the marks."""
+
+    title: str
+    limit: int
+    tokenizer: Tokenizer
+
+    def count(self, text: str) -> TokenCount:
+        found = self.tokenizer.encode(text, add_special_tokens=False)
+        starts = (found.offsets[place][0] for place in range(self.limit, len(found.ids), self.limit))
+        return TokenCount(self.title, len(found.ids), self.limit, tuple(_units(text[:start]) for start in starts))
+
+    def lengths(self, texts: Iterable[str]) -> list[int]:
+        """Tokens of each text; much faster than one by one."""
+        return [len(found.ids) for found in self.tokenizer.encode_batch_fast([*texts], add_special_tokens=False)]
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+@cache
+def encoders(base: str, family: str) -> tuple[Encoder, ...]:
+    """The text encoders of a model of a resolved config, the one that reads most last."""
+    model = catalog.model_of(base, family)
+    folder = Path(catalog.source_of(base))
+    found = (_encoder(spec, model.text_tokens, folder) for spec in catalog.FAMILIES[family].text_encoders)
+    return tuple(sorted(found, key=lambda encoder: encoder.limit))
+
+
+def _encoder(spec: catalog.TextEncoder, text_tokens: int, model: Path) -> Encoder:
+    tokens = spec.tokens or text_tokens
+    own = _own(model / spec.subfolder) if model.is_absolute() else None
+    if own:
+        tokens = min(tokens, _own_limit(model / spec.subfolder, tokens))
+    tokenizer = own or shared(spec.tokenizer)
+    return Encoder(spec.title, tokens - tokenizer.num_special_tokens_to_add(False), tokenizer)
+
+
+@cache
+def shared(name: str) -> Tokenizer:
+    """A tokenizer of assets/tokenizers."""
+    from tokenizers import Tokenizer  # takes time, and most pages count nothing
+
+    return Tokenizer.from_str(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()).decode())
+
+
+def _own(folder: Path) -> Tokenizer | None:
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return None
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the package raises nothing more precise
+        log.warning("%s cannot be read (%s): tokens are counted with another one", file, error)
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _own_limit(folder: Path, otherwise: int) -> int:
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return int(settings["model_max_length"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return otherwise

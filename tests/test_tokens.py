@@ -1,0 +1,82 @@
+"""Token counts are those of the text encoders."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from app.services import tokens
+from trainers.paths import PROGRAM
+
+SENTENCE = "a photo of a cat wearing a red hat, 4k"
+# as transformers 5.23 gives them, without the marks at the ends
+IDS = {
+    "clip": [320, 1125, 539, 320, 2368, 3309, 320, 736, 3801, 267, 275, 330],
+    "t5": [3, 9, 1202, 13, 3, 9, 1712, 5119, 3, 9, 1131, 3, 547, 6, 314, 157],
+}
+TOKENIZERS = PROGRAM.parent / "shared" / "data" / "tokenizers"
+TEXTS = [
+    "",
+    " ",
+    SENTENCE,
+    "OHWX dog, it's LONG   hair!!! (red:1.2) {a|b} ||| <lora>",
+    "一只戴着红色帽子的猫, é ü ñ, naïve café",
+    "🐶🐱 family 👨‍👩‍👧, ½ ™ ﬁ",
+    "tab\tand\nnewline",
+    "1girl, solo, ^_^, long_hair, 3.14, x" * 30,
+]
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_known_ids(name: str) -> None:
+    assert tokens.shared(name).encode(SENTENCE, add_special_tokens=False).ids == IDS[name]
+
+
+@pytest.mark.skipif(not TOKENIZERS.is_dir(), reason="the tokenizers' own files are not beside the repository")
+@pytest.mark.parametrize("name", IDS)
+def test_ids_are_those_of_transformers(name: str) -> None:
+    from transformers import CLIPTokenizer, T5Tokenizer
+
+    theirs = {"clip": CLIPTokenizer, "t5": T5Tokenizer}[name].from_pretrained(str(TOKENIZERS / name))
+    rng = random.Random(1)
+    letters = "abcdefg ABC ,.'!-_0123456789äé猫한日🐶\u0301"
+    texts = TEXTS + ["".join(rng.choices(letters, k=rng.randrange(80))) for _ in range(300)]
+    for text in texts:
+        assert tokens.shared(name).encode(text).ids == theirs(text).input_ids, text
+
+
+def test_counts_leave_out_the_marks() -> None:
+    clip, t5 = (encoder.count(SENTENCE) for encoder in tokens.encoders("flux-dev", "flux"))
+    assert (clip.encoder, clip.n, clip.limit) == ("CLIP", 12, 75)
+    assert (t5.encoder, t5.n, t5.limit) == ("T5", 16, 511)
+    assert tokens.encoders("flux-schnell", "flux")[1].limit == 255
+
+
+def test_chunks_begin_where_javascript_counts_them() -> None:
+    clip = tokens.encoders("flux-dev", "flux")[0]
+    text = "🐶 " + "cat " * 200
+    count = clip.count(text)
+    first = clip.tokenizer.encode("🐶", add_special_tokens=False)
+    place = 3 + 4 * (75 - len(first.ids))  # the dog is two units, the blank one
+    assert count.chunks[0] == place
+    assert len(count.chunks) == (count.n - 1) // 75
+
+
+def test_lengths_are_the_counts() -> None:
+    for encoder in tokens.encoders("flux-dev", "flux"):
+        assert encoder.lengths(TEXTS) == [encoder.count(text).n for text in TEXTS]
+
+
+def test_the_sandbox_is_counted_with_its_own_words() -> None:
+    clip, t5 = tokens.encoders("sandbox", "flux")
+    limits = {clip.encoder: clip.limit for clip in (clip.count(""), t5.count(""))}
+    assert limits == {"CLIP": 30, "T5": 19}
+    assert clip.tokenizer.get_vocab_size() < 2000 and t5.tokenizer.get_vocab_size() < 2000
+
+
+def test_a_damaged_tokenizer_of_a_model_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{", encoding="utf-8")
+    assert tokens.encoders(str(tmp_path), "flux")[0].count(SENTENCE).n == 12
