@@ -19,7 +19,7 @@ from typing import IO
 
 from app.services import format
 from trainers import paths
-from trainers.data.folder import PICTURE_ENDINGS
+from trainers.data.decode import PICTURE_ENDINGS
 from trainers.errors import DataError
 
 MAX_FILES = 10_000  # of one drop, those inside zips counted one by one

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from trainers.data.folder import PICTURE_ENDINGS, open_picture
+from trainers.data.decode import PICTURE_ENDINGS, open_picture
 from trainers.rundir import RunDir
 
 THUMB_PX = 256

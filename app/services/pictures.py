@@ -1,99 +1,134 @@
-"""Scans of picture folders that are remembered as long as the folder does not change."""
+"""Scans of the data sets of a run that are remembered as long as nothing in them changes."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
+from trainers.config import Data
 from trainers.data import folder
+from trainers.data.index import Progress
+from trainers.data.lookup import folders
+from trainers.data.sources import Source, sources
 from trainers.errors import AtelierError
 
 REMEMBERED = 16
+QUICK_S = 0.25  # a look for changes that takes longer is not made at every question
+REST = 10  # and then the answer holds for so many times as long
 
-Fingerprint = tuple[tuple[str, int, int], ...]
+Key = tuple[Any, ...]
 
 
 class StillScanning(AtelierError):
-    """The folder is large and is still being read."""
+    """The data sets are large and are still being read. total: 0 while the pictures are being counted."""
 
     def __init__(self, done: int, total: int) -> None:
-        super().__init__(f"Reading the pictures: {done:,} of {total:,}.")
+        super().__init__(f"Reading the pictures: {done:,} of {total:,}." if total else "Looking for pictures.")
         self.done, self.total = done, total
 
 
 @dataclass
 class _Scanning:
-    fingerprint: Fingerprint
+    """A scan, or a look whether the last one still holds. holds_until: monotonic seconds."""
+
     scan: Future[folder.Scan] = field(default_factory=Future)
+    fingerprint: bytes = b""
+    holds_until: float = 0.0
     done: int = 0
     total: int = 0
 
+    def good(self) -> folder.Scan | None:
+        """The scan, if it is there; after a failure the drive may be back by now."""
+        return self.scan.result() if self.scan.done() and not self.scan.exception() else None
+
     @property
-    def failed(self) -> bool:
-        """A drive may be back by now."""
-        return self.scan.done() and self.scan.exception() is not None
+    def holds(self) -> bool:
+        return not self.scan.done() or (self.good() is not None and time.monotonic() < self.holds_until)
 
 
 class Scans:
-    """Reads a folder in a thread and answers from memory until a name, time or size in it changes."""
+    """Reads data sets in a thread and answers from memory until a name, time or size in them changes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[Path, str], _Scanning] = OrderedDict()
+        self._known: OrderedDict[Key, _Scanning] = OrderedDict()
 
-    def scanner(self, patience_s: float) -> Callable[..., folder.Scan]:
+    def scanner(self, patience_s: float) -> Callable[[Data, Progress | None], folder.Scan]:
         """A function like `folder.scan` that raises StillScanning when the answer takes longer than that."""
 
-        def scan(path: Path, extensions: str, progress: Callable[[int, int], None] | None = None) -> folder.Scan:
-            scanning = self._scanning(path, extensions)
+        def scan(data: Data, progress: Progress | None = None) -> folder.Scan:
+            scanning = self._scanning(data)
             try:
-                return scanning.scan.result(timeout=patience_s)
+                found = scanning.scan.result(timeout=patience_s)
             except FutureTimeout:
                 raise StillScanning(scanning.done, scanning.total) from None
+            # what is done with the pictures may have changed since
+            return dataclasses.replace(found, sources=sources(data))
 
         return scan
 
-    def _scanning(self, path: Path, extensions: str) -> _Scanning:
-        fingerprint = _fingerprint(path)
-        key = path, extensions
+    def _scanning(self, data: Data) -> _Scanning:
+        key = _key(data)
         with self._lock:
             known = self._known.get(key)
-            if known and known.fingerprint == fingerprint and not known.failed:
+            if known and known.holds:
                 self._known.move_to_end(key)
                 return known
-            fresh = self._known[key] = _Scanning(fingerprint)
+            fresh = self._known[key] = _Scanning()
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        threading.Thread(target=_read, args=(fresh, path, extensions), name="scan", daemon=True).start()
+        threading.Thread(target=_look, args=(fresh, known, data), name="scan", daemon=True).start()
         return fresh
 
 
-def _read(scanning: _Scanning, path: Path, extensions: str) -> None:
-    def progress(done: int, total: int) -> None:
-        scanning.done, scanning.total = done, total
+def _look(scanning: _Scanning, last: _Scanning | None, data: Data) -> None:
+    """Take over the last scan if nothing has changed since, else make a new one."""
+
+    def progress(done: int, total: int | None) -> None:
+        scanning.done, scanning.total = done, total or 0
 
     try:
-        scanning.scan.set_result(folder.scan(path, extensions, progress))
+        begun = time.monotonic()
+        scanning.fingerprint = _fingerprint(sources(data))
+        took = time.monotonic() - begun
+        known = last.good() if last and last.fingerprint == scanning.fingerprint else None
+        found = known or folder.scan(data, progress=progress)
+        if took > QUICK_S:
+            scanning.holds_until = time.monotonic() + REST * took
+        scanning.scan.set_result(found)
     except Exception as error:  # handed to whoever waits for the scan
         scanning.scan.set_exception(error)
 
 
-def _fingerprint(path: Path) -> Fingerprint:
-    """Name, time and size of every file that a scan may look at."""
-    found = []
-    for root, folders, files in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith("."):
-                try:
-                    status = os.stat(os.path.join(root, name))
-                except FileNotFoundError:  # went away meanwhile
-                    continue
-                found.append((os.path.join(root, name), status.st_mtime_ns, status.st_size))
-    return tuple(sorted(found))
+def _key(data: Data) -> Key:
+    """All that decides which files are read, and what their captions are."""
+    return data.folder, data.sets, data.caption_extension, data.cache_dir, data.mask
+
+
+def _fingerprint(wanted: tuple[Source, ...]) -> bytes:
+    """Of the name, time and size of every file that a scan may look at, and of what each data set does to captions."""
+    state = hashlib.blake2b(digest_size=16)
+    for source in wanted:
+        prompts = source.prompt, source.only_prompt, source.prepend_prompt, source.filename_captions
+        state.update(repr((source.folder, source.regularisation, *prompts)).encode())
+        for base, names in folders(source.folder):
+            for name in sorted(names):
+                state.update(_trace(os.path.join(source.folder, base, name), base + name))
+    return state.digest()
+
+
+def _trace(path: str, name: str) -> bytes:
+    try:
+        status = os.stat(path)
+    except OSError:  # went away meanwhile, or leads nowhere
+        return b""
+    return f"{name}\n{status.st_mtime_ns}\n{status.st_size}\n".encode("utf-8", "surrogateescape")

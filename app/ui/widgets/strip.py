@@ -6,13 +6,16 @@ import base64
 import io
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from app.ui.draft import DraftEditor
-from trainers.data.folder import open_picture, picture_files
+from trainers.data.decode import DECODE_ERRORS, open_picture
+from trainers.data.sources import sources
+from trainers.data.walk import walk
 
 if TYPE_CHECKING:
     from app.services.studio import Studio
@@ -29,9 +32,9 @@ def server_function(studio: Studio, editor: DraftEditor) -> Callable[[Any], dict
         preview = studio.preview(editor.current().after)
         if preview.plan is None or preview.config is None:
             return {"thumbs": [], "total": 0}
-        files = picture_files(Path(preview.config.data.folder))
-        thumbs = [_thumbnail(file, file.stat().st_mtime_ns) for file in files[:SHOWN]]
-        return {"thumbs": [thumb for thumb in thumbs if thumb], "total": len(files)}
+        found = (source.folder / one.name for source in sources(preview.config.data) for one in walk(source.folder, ""))
+        thumbs = [_thumbnail(file, file.stat().st_mtime_ns) for file in islice(found, SHOWN)]
+        return {"thumbs": [thumb for thumb in thumbs if thumb], "total": preview.plan.pictures}
 
     return pictures
 
@@ -41,7 +44,7 @@ def _thumbnail(path: Path, changed_ns: int) -> str:
     """A data address of a small WebP; empty for what is no picture. changed_ns: tells a changed file from the old."""
     try:
         picture = open_picture(path)
-    except (OSError, UnidentifiedImageError, ValueError):
+    except DECODE_ERRORS:
         return ""
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
     file = io.BytesIO()
