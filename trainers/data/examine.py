@@ -1,0 +1,124 @@
+"""What only the pixels say: that a picture is whole, what it resembles and how sharp it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainers.data.colours import to_rgb
+from trainers.data.decode import load
+
+ENOUGH = 256  # shorter side in pixels that hash and sharpness need
+SHARPNESS_SIDE = 256
+BITS = 64
+
+Hashes = NDArray[np.uint64]
+Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """digest: blake2b of the file's bytes, 32 hex letters; dhash: 64 bits, alike for pictures that look alike.
+
+    sharpness: variance of the Laplacian of the grey picture at 256 pixels; below about 100 it is blurry.
+    """
+
+    digest: str
+    dhash: int
+    sharpness: float
+
+
+def examine(path: Path) -> Content:
+    """Read and decode all of a picture. Raises one of DECODE_ERRORS, also for damage in the middle."""
+    content = path.read_bytes()
+    # a JPEG at an eighth is still read to its end, so damage shows
+    grey = to_rgb(load(BytesIO(content), ENOUGH), "white").convert("L")
+    return Content(hashlib.blake2b(content, digest_size=16).hexdigest(), dhash(grey), sharpness(grey))
+
+
+def dhash(grey: Image.Image) -> int:
+    """64 bits: whether each of 9 x 8 pixels is darker than its right neighbour, from the top left."""
+    small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
+
+
+def sharpness(grey: Image.Image) -> float:
+    """Variance of the Laplacian at 256 pixels on the longer side; small pictures are not enlarged."""
+    scale = min(SHARPNESS_SIDE / max(grey.size), 1)
+    size = (max(round(grey.width * scale), 1), max(round(grey.height * scale), 1))
+    levels = np.asarray(grey.resize(size, Image.Resampling.BOX), dtype=np.float64)
+    if min(levels.shape) < 3:
+        return 0.0
+    middle = levels[1:-1, 1:-1]
+    laplacian = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:] - 4 * middle
+    return float(laplacian.var())
+
+
+def near_duplicates(hashes: Sequence[int], distance: int = 5) -> list[list[int]]:
+    """Groups of positions whose hashes differ in at most so many of 64 bits, directly or through others.
+
+    distance: 0 to 63. Groups and their members are in the order of the positions.
+    """
+    # equal ones are put together first: thousands of blank pictures would be millions of pairs
+    values, group_of = np.unique(np.array(hashes, dtype=np.uint64), return_inverse=True)
+    groups: dict[int, list[int]] = {}
+    for position, group in enumerate(_linked(values, distance)[group_of].tolist()):
+        groups.setdefault(group, []).append(position)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _linked(values: Hashes, distance: int) -> Places:
+    """For each of the different values the number of its group."""
+    roots = np.arange(len(values))
+    for mask in _masks(distance + 1):
+        order = np.argsort(values & mask, kind="stable")
+        for first, second in _neighbours(values[order] & mask):
+            one, other = order[first], order[second]
+            near = np.bitwise_count(values[one] ^ values[other]) <= distance
+            roots = _joined(roots, one[near], other[near])
+    return roots
+
+
+def _masks(count: int) -> list[np.uint64]:
+    """The 64 bits dealt out: two values that differ in fewer bits than there are masks agree under one of them."""
+    return [np.uint64(sum(1 << bit for bit in range(start, BITS, count))) for start in range(count)]
+
+
+def _neighbours(keys: Hashes) -> Iterator[tuple[Places, Places]]:
+    """Every pair of places with the same key, where the keys are sorted; a step apart, then two, and so on."""
+    last = np.searchsorted(keys, keys, side="right") - 1
+    first = np.arange(len(keys))
+    step = 1
+    while len(first := first[first + step <= last[first]]):
+        yield first, first + step
+        step += 1
+
+
+def _joined(roots: Places, one: Places, other: Places) -> Places:
+    """The groups after those pairs were put into one each."""
+    pairs = np.stack([roots[one], roots[other]], axis=1)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    if not len(pairs):
+        return roots
+    parent = roots.tolist()
+    for left, right in pairs.tolist():
+        left, right = _root(parent, left), _root(parent, right)
+        parent[max(left, right)] = min(left, right)
+    roots = np.array(parent)
+    while (roots != roots[roots]).any():
+        roots = roots[roots]
+    return roots
+
+
+def _root(parent: list[int], member: int) -> int:
+    while parent[member] != member:
+        parent[member] = parent[parent[member]]
+        member = parent[member]
+    return member
