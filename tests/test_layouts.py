@@ -246,14 +246,15 @@ def test_faults_are_counted_and_the_first_ones_kept(tmp_path: Path) -> None:
     assert (len(found.faults), found.fault_count) == (MAX_NAMED, MAX_NAMED + 3)
 
 
-def test_a_hundred_thousand_rows_are_matched_in_two_seconds(tmp_path: Path) -> None:
-    for number in range(100_000):
-        (tmp_path / f"{number:06}.png").touch()
-    write(tmp_path, "metadata.csv", "file_name,text\n" + "".join(f"{n:06}.png,a dog\n" for n in range(100_000)))
+def test_twenty_thousand_rows_are_matched_in_half_a_second(tmp_path: Path) -> None:
+    names = [f"{number:06}.png" for number in range(20_000)]
+    for name in names:
+        (tmp_path / name).touch()
+    write(tmp_path, "metadata.csv", "file_name,text\n" + "".join(f"{name},a dog\n" for name in names))
     started = time.process_time()
     found = layout_of(tmp_path)
-    assert time.process_time() - started < 2
-    assert len(found.captions) == 100_000
+    assert time.process_time() - started < 0.5
+    assert len(found.captions) == 20_000
 
 
 # --------------------------------------------------------------------------- JSON
