@@ -107,12 +107,15 @@ window.atelier ??= (() => {
   }
 
   // ---------------------------------------------------------------- acts
-  function toast(text, kind = "") {
+  // action: [label, onclick] makes the toast stay until it is used or closed.
+  function toast(text, kind = "", action = null) {
     if (!text) return;
     const list = document.getElementById("at-toasts") ?? document.body.appendChild(h("div", { id: "at-toasts", role: "status", "aria-live": "polite" }));
     const line = h("div", { class: `toast ${kind}` }, icon(kind === "danger" ? "problem" : "ok"), h("span", { text }));
     list.append(line);
-    setTimeout(() => line.remove(), kind === "danger" ? 9000 : 4500);
+    if (action) line.append(h("span", { class: "grow" }), h("button", { type: "button", class: "link", text: action[0], onclick: () => { line.remove(); action[1](); } }), h("button", { type: "button", class: "link toast-close", "aria-label": t("common.close"), text: "\u00d7", onclick: () => line.remove() }));
+    else setTimeout(() => line.remove(), kind === "danger" ? 9000 : 4500);
+    return line;
   }
 
   // A dialog that Esc closes. actions: [label, kind, onclick], where onclick may return false to stay open.

@@ -1,4 +1,4 @@
-// The drop zone: uploads files one after another, hands their paths to the server, and says what came of it.
+// A drop zone: uploads files one after another, hands their paths to the server, and says what came of it.
 (() => {
   "use strict";
   const at = window.atelier;
@@ -6,84 +6,108 @@
   const ACCEPT = "image/*,.avif,.txt,.caption,.zip";
 
   at.widgets.drop = ({ root, props, server, upload }) => {
-    let busy = false;
-    const input = h("input", { type: "file", class: "visually-hidden", id: "drop-input", multiple: true, accept: ACCEPT, "aria-label": t("drop.choose"), onchange: () => { take([...input.files].map((file) => ({ file, place: "" }))); input.value = ""; } });
-    const word = h("span", { text: t("drop.zone") });
-    const zone = h("div", { class: "drop" }, icon("upload"), word, at.button(t("drop.choose"), null, () => busy || input.click()), input);
-    const bar = h("span", { class: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true });
-    const said = h("p", { class: "drop-said", role: "status" });
-    root.append(zone, bar, h("p", { class: "drop-rule", text: t("drop.rule") }), said);
+    // the folder is another one afterwards: both forms and the thumbnails follow
+    const zone = new at.DropZone({ upload, limits: props.value, id: "drop-input", send: (paths) => server.add(paths), done: () => at.act("look", ""), rule: t("drop.rule") });
+    root.append(zone.element);
+  };
 
-    const over = (on) => { zone.toggleAttribute("data-over", on && !busy); word.textContent = t(on && !busy ? "drop.here" : "drop.zone"); };
-    zone.addEventListener("dragover", (event) => { event.preventDefault(); over(true); });
-    zone.addEventListener("dragleave", () => over(false));
-    zone.addEventListener("drop", async (event) => {
-      event.preventDefault();
-      over(false);
-      take(await filesOf(event.dataTransfer));
-    });
+  at.DropZone = class {
+    // send([[path on the server, place]]): {folder, pictures ...} or {error}; done(answer); limits: {files, bytes};
+    // id: of the input; rule: what becomes of the files
+    constructor({ upload, limits, send, done, id, rule = "" }) {
+      Object.assign(this, { upload, limits, deliver: send, done, busy: false });
+      const input = (options, label) => h("input", { type: "file", class: "visually-hidden", multiple: true, "aria-label": label, onchange: (event) => this.chosen(event.target), ...options });
+      const files = input({ id, accept: ACCEPT }, t("drop.choose"));
+      const folder = input({ id: `${id}-folder`, webkitdirectory: true }, t("drop.choose_folder"));
+      this.word = h("span", { text: t("drop.zone") });
+      this.zone = h("div", { class: "drop" }, icon("upload"), this.word, at.button(t("drop.choose"), null, () => this.busy || files.click()), at.button(t("drop.choose_folder"), null, () => this.busy || folder.click()), files, folder);
+      this.bar = h("span", { class: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true });
+      this.said = h("p", { class: "drop-said", role: "status" });
+      this.element = h("div", { class: "drop-box" }, this.zone, this.bar, rule ? h("p", { class: "drop-rule", text: rule }) : null, this.said);
+      this.zone.addEventListener("dragover", (event) => { event.preventDefault(); this.over(true); });
+      this.zone.addEventListener("dragleave", () => this.over(false));
+      this.zone.addEventListener("drop", async (event) => {
+        event.preventDefault();
+        this.over(false);
+        this.take(await at.droppedFiles(event.dataTransfer));
+      });
+    }
+
+    over(on) {
+      const lit = on && !this.busy;
+      this.zone.toggleAttribute("data-over", lit);
+      this.word.textContent = t(lit ? "drop.here" : "drop.zone");
+    }
+
+    chosen(input) {
+      this.take([...input.files].map((file) => ({ file, place: folderOf(file.webkitRelativePath) })));
+      input.value = "";
+    }
 
     // found: [{file, place}], place being the folder that the file lay in
-    async function take(found) {
-      if (busy || !found.length) return;
+    async take(found) {
+      if (this.busy || !found.length) return;
       const bytes = found.reduce((sum, { file }) => sum + file.size, 0);
-      if (found.length > props.value.files) return say(t("drop.too_many", { n: found.length, max: props.value.files }), "danger");
-      if (bytes > props.value.bytes) return say(t("drop.too_large", { size: at.gb(bytes / 2 ** 30) }), "danger");
-      setBusy(true);
+      if (found.length > this.limits.files) return this.say(t("drop.too_many", { n: found.length, max: this.limits.files }), "danger");
+      if (bytes > this.limits.bytes) return this.say(t("drop.too_large", { size: at.gb(bytes / 2 ** 30) }), "danger");
+      this.setBusy(true);
       try {
-        const paths = await send(found, bytes);
+        const paths = await this.send(found, bytes);
         if (!paths) return;
-        say(t("drop.working"));
-        const answer = await server.add(paths);
-        if (!answer || answer.error) return say(answer?.error ?? t("common.no_answer"), "danger");
-        say(summary(answer));
-        at.act("look", ""); // the folder is another one now: both forms and the thumbnails follow
+        this.say(t("drop.working"));
+        const answer = await this.deliver(paths);
+        if (!answer || answer.error) return this.say(answer?.error ?? t("common.no_answer"), "danger");
+        this.say(summary(answer));
+        this.done(answer);
       } finally {
-        setBusy(false);
+        this.setBusy(false);
       }
     }
 
     // [path on the server, place] of each file; null when one could not be sent
-    async function send(found, bytes) {
+    async send(found, bytes) {
       const paths = [];
       let sent = 0;
       for (const { file, place } of found) {
-        say(t("drop.sending", { done: paths.length + 1, total: found.length, name: file.name }));
+        this.say(t("drop.sending", { done: paths.length + 1, total: found.length, name: file.name }));
         try {
-          paths.push([(await upload(file)).path, place]);
+          paths.push([(await this.upload(file)).path, place]);
         } catch {
-          say(t("drop.failed", { name: file.name }), "danger");
+          this.say(t("drop.failed", { name: file.name }), "danger");
           return null;
         }
         sent += file.size;
-        progress((100 * sent) / Math.max(1, bytes));
+        this.progress((100 * sent) / Math.max(1, bytes));
       }
       return paths;
     }
 
-    function setBusy(on) {
-      busy = on;
-      zone.toggleAttribute("data-busy", on);
-      bar.hidden = !on;
-      progress(0);
+    setBusy(on) {
+      this.busy = on;
+      this.zone.toggleAttribute("data-busy", on);
+      this.bar.hidden = !on;
+      this.progress(0);
     }
 
-    function progress(percent) {
-      bar.style.setProperty("--part", `${percent}%`);
-      bar.setAttribute("aria-valuenow", String(Math.round(percent)));
+    progress(percent) {
+      this.bar.style.setProperty("--part", `${percent}%`);
+      this.bar.setAttribute("aria-valuenow", String(Math.round(percent)));
     }
 
-    function say(text, kind = "") {
-      said.textContent = text;
-      said.className = `drop-said ${kind}`;
+    say(text, kind = "") {
+      this.said.textContent = text;
+      this.said.className = `drop-said ${kind}`;
     }
   };
 
   // A file beside the zone would make the browser leave the page.
   for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
 
-  // Files of a drop, those in dropped folders included.
-  async function filesOf(transfer) {
+  // "dogs/a.png" lay in "/dogs", as a dropped folder says it
+  const folderOf = (path) => (path.includes("/") ? `/${path.slice(0, path.lastIndexOf("/"))}` : "");
+
+  // Files of a drop, those in dropped folders included: [{file, place}].
+  at.droppedFiles = async (transfer) => {
     // both are asked for at once: after the first wait the browser has emptied the list
     const items = [...transfer.items].filter((item) => item.kind === "file").map((item) => [item.webkitGetAsEntry(), item.getAsFile()]);
     const found = [];
@@ -92,7 +116,7 @@
       else found.push({ file, place: "" });
     }
     return found;
-  }
+  };
 
   async function walk(entry, place, found) {
     if (entry.isFile) return found.push({ file: await new Promise((done, fail) => entry.file(done, fail)), place });
@@ -115,4 +139,6 @@
       answer.left_out ? t("drop.left_out", { n: answer.left_out, names }) : "",
     ].filter(Boolean).join(" ");
   }
+
+  at.dropSummary = summary;
 })();

@@ -3,7 +3,7 @@
   "use strict";
   const at = window.atelier;
   const { t, h, icon, iconButton } = at;
-  const TABS = ["train", "expert", "runs"];
+  const TABS = ["train", "expert", "dataset", "runs"];
   let current = "train";
 
   // ---------------------------------------------------------------- tabs
@@ -72,14 +72,14 @@
     if (event.key === "/") {
       event.preventDefault();
       if (current === "train") at.go("expert");
-      const box = () => document.querySelector(current === "runs" ? "#at-run-search" : "#at-search");
+      const box = () => document.querySelector({ runs: "#at-run-search", dataset: "#ds-search" }[current] ?? "#at-search");
       (function focus(tries) { box()?.getClientRects().length ? box().focus() : tries && setTimeout(() => focus(tries - 1), 100); })(20);
     }
   }
 
   function showKeys() {
     if (document.querySelector("dialog[open]")) return;
-    const rows = [["g t", "tab.train"], ["g e", "tab.expert"], ["g r", "tab.runs"], ["/", "keys.search"], ["?", "keys.list"], ["Esc", "keys.close"]];
+    const rows = [["g t", "tab.train"], ["g e", "tab.expert"], ["g d", "tab.dataset"], ["g r", "tab.runs"], ["/", "keys.search"], ["?", "keys.list"], ["Esc", "keys.close"]];
     const table = h("dl", { class: "keys" }, rows.map(([keys, word]) => [h("dt", {}, keys.split(" ").map((key) => h("kbd", { text: key }))), h("dd", { text: t(word) })]).flat());
     at.dialog(t("keys.title"), table, [[t("common.close"), ""]]);
   }

@@ -1,0 +1,210 @@
+"""The tab of data sets: grid, captions, bulk edits. All of it comes from the gallery, so it outlives page and app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from app.services.gallery import FILTERS, SORTS
+from app.ui import forms
+from app.ui.draft import DraftEditor
+from app.ui.texts import Texts
+from app.ui.widgets import drop
+from app.ui.widgets.live import live
+from trainers.errors import AtelierError
+
+if TYPE_CHECKING:
+    from app.services.studio import Studio
+
+ID_LETTERS = 12
+MAX_TEXT = 100_000  # letters of a caption
+MAX_PATH = 4096
+MAX_WORDS = 1000  # letters of a search or a tag
+MAX_PIDS = 1_000_000
+PAGE = 500
+
+
+def build(studio: Studio, editor: DraftEditor, texts: Texts) -> None:
+    functions = [*of_sets(studio, editor), *of_pictures(studio), *of_edits(studio)]
+    functions.append(drop.into_data_set(studio, editor))
+    value = {"filters": list(FILTERS), "sorts": list(SORTS), "limits": drop.LIMITS}
+    live("dataset", texts, "dataset.", "filter.", "edit.", "drop.", "state.", value=value, functions=functions)
+
+
+def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:
+    """What the page may ask of data sets. Every argument comes from the network, so its type is checked."""
+    gallery = studio.gallery
+
+    def folder_of_draft() -> str:
+        return str(forms.get(editor.current().after, "data.folder"))
+
+    def sets(_: Any = None) -> dict[str, Any]:
+        """All sets, and the id of the one that the draft trains on; "" for none."""
+        known, folder = gallery.sets(), folder_of_draft()
+        drafted = gallery.id_of(folder) if folder else ""
+        return {"sets": known, "draft": drafted if any(one["id"] == drafted for one in known) else ""}
+
+    def browse(path: Any) -> dict[str, Any]:
+        wanted = _text(path, MAX_PATH)
+        return _answer(lambda: gallery.browse(wanted))
+
+    def add_folder(path: Any) -> dict[str, Any]:
+        wanted = _text(path, MAX_PATH)
+        return _answer(lambda: {"id": gallery.add_folder(wanted)})
+
+    def create(name: Any) -> dict[str, Any]:
+        wanted = _text(name, MAX_WORDS)
+        return _answer(lambda: {"id": gallery.create(wanted)})
+
+    def forget(set_id: Any) -> dict[str, Any]:
+        wanted = _id(set_id)
+        return _answer(lambda: gallery.forget(wanted) or {})
+
+    def train_on(set_id: Any) -> dict[str, Any]:
+        """Make a set the draft's pictures."""
+        wanted = _id(set_id)
+        path = next((one["path"] for one in gallery.sets() if one["id"] == wanted), None)
+        if path is None:
+            raise ValueError("there is no such data set")
+        editor.edit({"data.folder": path})
+        return {}
+
+    return [sets, browse, add_folder, create, forget, train_on]
+
+
+def of_pictures(studio: Studio) -> list[Callable[..., Any]]:
+    """What the page may ask of one set and its pictures: by ids alone, never by a path."""
+    gallery = studio.gallery
+
+    def open(set_id: Any) -> dict[str, Any]:
+        wanted = _id(set_id)
+        return _answer(lambda: gallery.open(wanted))
+
+    def reload(set_id: Any) -> dict[str, Any]:
+        wanted = _id(set_id)
+        return _answer(lambda: gallery.reload(wanted) or {})
+
+    def pictures(request: Any) -> dict[str, Any]:
+        set_id, query, first, count = _parts(request, 4)
+        wanted, where = _id(set_id), _query(query)
+        start, length = _count(first), min(_count(count), PAGE)
+        return _answer(lambda: gallery.page(wanted, where, start, length))
+
+    def detail(request: Any) -> dict[str, Any]:
+        set_id, pid = _parts(request, 2)
+        wanted, picture = _id(set_id), _id(pid)
+        return _answer(lambda: gallery.detail(wanted, picture))
+
+    def count(text: Any) -> list[dict[str, Any]]:
+        return gallery.count(_text(text, MAX_TEXT))
+
+    def tags(request: Any) -> list[list[Any]]:
+        set_id, query, limit = _parts(request, 3)
+        return gallery.tags(_id(set_id), _query(query), _count(limit))
+
+    def histogram(set_id: Any) -> list[dict[str, Any]]:
+        return gallery.histogram(_id(set_id))
+
+    return [open, reload, pictures, detail, count, tags, histogram]
+
+
+def of_edits(studio: Studio) -> list[Callable[..., Any]]:
+    """What the page may change: captions and pictures of a set, each act of which can be undone."""
+    gallery = studio.gallery
+
+    def save(request: Any) -> dict[str, Any]:
+        set_id, pid, text, stamp = _parts(request, 4)
+        wanted, picture = _id(set_id), _id(pid)
+        caption, known = _text(text, MAX_TEXT), _text(stamp, MAX_WORDS)
+        return _answer(lambda: gallery.save(wanted, picture, caption, known))
+
+    def preview_edit(request: Any) -> dict[str, Any]:
+        set_id, operation, scope = _parts(request, 3)
+        wanted, edit, where = _id(set_id), _operation(operation), _scope(scope)
+        return _answer(lambda: gallery.preview_edit(wanted, edit, where))
+
+    def apply_edit(request: Any) -> dict[str, Any]:
+        set_id, operation, scope = _parts(request, 3)
+        wanted, edit, where = _id(set_id), _operation(operation), _scope(scope)
+        return _answer(lambda: gallery.apply_edit(wanted, edit, where))
+
+    def trash(request: Any) -> dict[str, Any]:
+        set_id, pids = _parts(request, 2)
+        wanted, pictures = _id(set_id), _pids(pids)
+        return _answer(lambda: gallery.trash(wanted, pictures))
+
+    def undo_edit(set_id: Any) -> dict[str, Any]:
+        wanted = _id(set_id)
+        return _answer(lambda: gallery.undo(wanted))
+
+    def redo_edit(set_id: Any) -> dict[str, Any]:
+        wanted = _id(set_id)
+        return _answer(lambda: gallery.redo(wanted))
+
+    return [save, preview_edit, apply_edit, trash, undo_edit, redo_edit]
+
+
+def _answer(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return act()
+    except AtelierError as error:
+        return {"error": str(error)}
+
+
+def _text(value: Any, longest: int) -> str:
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValueError(f"a text of at most {longest} letters is needed")
+    return value
+
+
+def _id(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != ID_LETTERS or not value.isalnum():
+        raise ValueError("a set and a picture are named by twelve letters")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("a position is a whole number")
+    return value
+
+
+def _parts(value: Any, count: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) != count:
+        raise ValueError(f"{count} values are needed")
+    return value
+
+
+def _query(value: Any) -> dict[str, Any]:
+    """A query with the keys that there are, each of its type."""
+    if not isinstance(value, dict):
+        raise ValueError("a query is a record")
+    query: dict[str, Any] = {key: _text(value.get(key, ""), MAX_WORDS) for key in ("filter", "search", "tag", "sort")}
+    if query["filter"] not in ("", *FILTERS) or query["sort"] not in ("", *SORTS):
+        raise ValueError("there is no such filter or order")
+    return {key: text for key, text in query.items() if text} | {"reverse": value.get("reverse") is True}
+
+
+def _pids(value: Any) -> list[str]:
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_PIDS:
+        raise ValueError("a list of pictures is needed")
+    return [_id(pid) for pid in value]
+
+
+def _scope(value: Any) -> dict[str, Any]:
+    """Which pictures an edit is about: {"pids": [...]} or {"query": {...}}, never both."""
+    match value:
+        case {"pids": pids, **rest} if not rest:
+            return {"pids": _pids(pids)}
+        case {"query": query, **rest} if not rest:
+            return {"query": _query(query)}
+    raise ValueError("an edit is about some pictures or about those of a query")
+
+
+def _operation(value: Any) -> dict[str, Any]:
+    """Flat and short; which operations there are, the gallery says."""
+    if not isinstance(value, dict) or len(value) > 10:
+        raise ValueError("an operation is a short record")
+    if not all(isinstance(part, str | int | bool) and len(str(part)) <= MAX_TEXT for part in value.values()):
+        raise ValueError("an operation holds texts and numbers")
+    return value

@@ -1,0 +1,203 @@
+// The tab of data sets: puts choice, filters, grid, panel and bulk edits together.
+(() => {
+  "use strict";
+  const at = window.atelier;
+  const { t, h, icon } = at;
+
+  at.widgets.dataset = ({ root, props, server, upload }) => {
+    const view = new Dataset(root, props.value, server, upload);
+    at.on("dataset", (wish) => view.wish(wish));
+    at.on("dataset-edit", () => view.panel.edit());
+    at.on("dataset-grid", () => view.grid.element.focus());
+    at.on("dataset-look", () => view.panel.look());
+    at.on("tab", (tab) => tab === "dataset" && view.polling.now());
+    // sizes, crops and token limits follow the draft
+    at.on("form", () => view.panel.look());
+  };
+
+  class Dataset {
+    constructor(root, { filters, sorts, limits }, server, upload) {
+      Object.assign(this, { root, ask: server, filters, id: "", status: null, query: { filter: "", search: "", tag: "", sort: "name", reverse: false }, rev: null });
+      this.sets = new at.DatasetSets({ ask: server, opened: (id) => this.open(id), zone: (options) => new at.DropZone({ upload, limits, ...options }) });
+      this.grid = new at.DatasetGrid({ fetch: (first, count) => this.id ? server.pictures([this.id, this.query, first, count]).then((answer) => (answer?.error ? null : answer)) : null, chosen: (pid) => this.panel.open(pid), selected: (n) => this.drawSelection(n) });
+      this.panel = new at.DatasetPanel({ ask: server, set: () => this.id, moves: { step: (by) => this.grid.step(by), trash: (pids) => this.askTrash(pids), pick: (pid) => this.pick(pid) }, saved: (key, answer) => this.saved(key, answer) });
+      this.tags = new at.DatasetTags({ ask: (limit) => server.tags([this.id, { ...this.query, tag: "" }, limit]), pick: (tag) => this.filter({ tag }), edit: (begin) => this.edit(begin) });
+      this.buckets = new at.DatasetBuckets(() => server.histogram(this.id));
+      this.head = new at.DatasetHead(this, sorts);
+      this.bad = h("div", { class: "ds-bad", hidden: true });
+      this.none = h("div", { class: "empty ds-none", hidden: true });
+      this.main = h("div", { class: "ds-main" }, this.tags.element, h("div", { class: "ds-middle" }, this.grid.element, this.bad, this.none), this.panel.element);
+      root.append(this.head.element, this.buckets.element, this.main);
+      this.grid.element.addEventListener("keydown", (event) => at.datasetKeys(this, event));
+      this.takeDrops();
+      this.sets.look();
+      this.polling = at.poller(root, 3000, () => this.poll());
+    }
+
+    // A wish of another tab: {filter, folder}. The folder is the draft's.
+    async wish({ filter = "", folder = "" }) {
+      const answer = await this.ask.sets(0);
+      if (folder && answer?.draft) await this.sets.look(answer.draft);
+      if (this.filters.includes(filter)) this.filter({ filter, search: "", tag: "" });
+    }
+
+    async open(id) {
+      this.panel.editor.flush();
+      await this.panel.editor.queue;
+      Object.assign(this, { id, status: null, rev: null });
+      Object.assign(this.query, { filter: "", search: "", tag: "" });
+      this.head.clear();
+      this.tags.chosen = "";
+      this.grid.clear();
+      this.panel.open(null);
+      await this.poll();
+    }
+
+    // The state of the set; what changed since is read again. Returns the milliseconds until the next question.
+    async poll() {
+      const { id } = this;
+      if (!id) return void this.drawNone();
+      const status = await this.ask.open(id);
+      if (!status || id !== this.id) return 2000;
+      if (status.error && !status.counts) return void at.toast(status.error, "danger");
+      this.status = status;
+      this.head.draw();
+      this.sets.count(id, status.counts[""]);
+      if (status.rev !== this.rev) {
+        this.rev = status.rev;
+        await this.refresh();
+      }
+      this.drawNone();
+      return status.ready ? 3000 : 400;
+    }
+
+    // The list as it is now, where one is.
+    async refresh() {
+      await this.grid.reload(true);
+      this.head.shown();
+      this.tags.look();
+      this.buckets.look();
+      this.drawBad();
+    }
+
+    async filter(changes) {
+      Object.assign(this.query, changes);
+      if (changes.tag === "") this.tags.chosen = "";
+      this.head.draw();
+      this.drawBad();
+      await this.grid.reload();
+      this.head.shown();
+      this.tags.look();
+      this.drawNone();
+    }
+
+    saved(key, { item, rev, undo, redo }) {
+      if (!key.startsWith(`${this.id}/`)) return;
+      this.grid.put(item, rev);
+      Object.assign(this.status, { undo, redo });
+      this.head.drawUndo();
+      this.polling.now();
+    }
+
+    drawSelection(n) {
+      this.head.selected(n);
+    }
+
+    drawNone() {
+      const empty = !this.id || (this.status?.ready && !this.status.counts[""] && !this.status.bad.length);
+      const missed = !empty && this.id && this.status?.ready && !this.grid.total && this.query.filter !== "bad";
+      this.none.hidden = !empty && !missed;
+      this.grid.element.hidden = !this.none.hidden || !this.bad.hidden;
+      if (empty) this.none.replaceChildren(icon("pictures"), h("p", { text: t(this.id ? "dataset.empty_set" : "dataset.no_sets") }), at.button(t(this.id ? "dataset.fill" : "dataset.new"), "upload", () => (this.id ? this.sets.drop(this.sets.current()) : this.sets.make()), "primary"));
+      else if (missed) this.none.replaceChildren(icon("ok"), h("p", { text: t("dataset.no_hits") }), at.button(t("dataset.show_all"), null, () => this.head.all()));
+    }
+
+    // Files that cannot be read have no picture to show: a list of names and causes takes the place of the grid.
+    drawBad() {
+      const bad = this.query.filter === "bad" ? (this.status?.bad ?? []) : [];
+      this.bad.hidden = !bad.length;
+      this.grid.element.hidden = Boolean(bad.length);
+      if (!bad.length) return;
+      const away = (ones) => this.askTrash(ones.map(({ pid }) => pid));
+      this.bad.replaceChildren(
+        h("div", { class: "ds-section-head" }, h("h3", { text: t("dataset.bad_title", { n: bad.length }) }), h("span", { class: "grow" }), at.button(t("dataset.trash_all"), "delete", () => away(bad), "danger-quiet")),
+        ...bad.map((one) => h("div", { class: "ds-bad-row" }, icon("problem"), h("span", {}, h("strong", { text: one.name }), h("span", { text: at.sentence(one.reason) })), at.button(t("dataset.trash"), "delete", () => away([one]), "danger-quiet"))));
+    }
+
+    // ---------------------------------------------------------------- acts
+    // A picture by its id; one that the list does not show is opened all the same.
+    pick(pid) {
+      const index = this.grid.indexOf(pid);
+      return index >= 0 ? this.grid.go(index) : this.panel.open(pid);
+    }
+
+    async edit(begin = {}) {
+      this.panel.editor.flush();
+      await this.panel.editor.queue;
+      const picked = [...this.grid.selection];
+      const narrowed = this.query.filter || this.query.search || this.query.tag;
+      const scopes = [
+        picked.length > 1 ? ["selected", picked.length, { pids: picked }] : null,
+        narrowed ? ["shown", this.grid.total, { query: { ...this.query } }] : null,
+        ["all", this.status?.counts[""] ?? 0, { query: {} }],
+      ].filter(Boolean);
+      at.bulkEdit({ begin, scopes, preview: (operation, scope) => this.ask.preview_edit([this.id, operation, scope]), apply: (operation, scope) => this.ask.apply_edit([this.id, operation, scope]), done: (answer) => this.acted(answer, "done") });
+    }
+
+    askTrash(pids) {
+      at.dialog(t("dataset.trash_title", { n: pids.length }), h("p", { text: t("dataset.trash_note") }), [[t("common.cancel"), ""], [t("dataset.trash"), "danger", async () => {
+        const answer = await this.ask.trash([this.id, pids]);
+        if (answer?.done) this.grid.selectNone();
+        await this.acted(answer, "done");
+        this.grid.element.focus();
+      }]]);
+    }
+
+    async turnBack(name) {
+      this.panel.editor.flush();
+      await this.panel.editor.queue;
+      await this.acted(await this.ask[`${name}_edit`](this.id), name);
+    }
+
+    // After any act: what it did, what could not be done and why, and a way back that stays.
+    async acted(answer, name) {
+      if (!answer || answer.error) return void at.toast(answer?.error ?? t("common.no_answer"), "danger");
+      this.toast?.remove();
+      const said = t(`dataset.did_${name}`, { what: at.editLabel(answer.label), n: answer.done });
+      const left = answer.skipped.length ? ` ${t("dataset.skipped", { n: answer.skipped.length, name: answer.skipped[0][0], reason: answer.skipped[0][1] })}` : "";
+      const action = name === "undo" ? (answer.redo ? [t("dataset.redo"), () => this.turnBack("redo")] : null) : [t("dataset.undo"), () => this.turnBack("undo")];
+      this.toast = at.toast(said + left, left ? "danger" : "", answer.done ? action : null);
+      await this.poll();
+      this.panel.look();
+    }
+
+    async trainOn() {
+      this.panel.editor.flush();
+      await this.panel.editor.queue;
+      const answer = await this.ask.train_on(this.id);
+      if (!answer) return at.toast(t("common.no_answer"), "danger");
+      at.act("look", ""); // both forms follow
+      this.sets.look();
+      at.go("train");
+    }
+
+    // Files may be let go anywhere over the grid.
+    takeDrops() {
+      const over = (on) => this.main.toggleAttribute("data-over", on);
+      this.main.addEventListener("dragover", (event) => {
+        if (!event.dataTransfer.types.includes("Files")) return;
+        event.preventDefault();
+        over(true);
+      });
+      this.main.addEventListener("dragleave", (event) => event.relatedTarget && this.main.contains(event.relatedTarget) || over(false));
+      this.main.addEventListener("drop", async (event) => {
+        over(false);
+        if (!event.dataTransfer.types.includes("Files")) return;
+        event.preventDefault();
+        const files = await at.droppedFiles(event.dataTransfer);
+        const set = this.sets.current();
+        (set ? this.sets.drop(set) : this.sets.drop(null, null, async () => ({ id: "" }))).take(files);
+      });
+    }
+  }
+})();
