@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -342,8 +343,6 @@ def test_english_names_of_parameters_are_declared_once() -> None:
 
 
 def test_translations_keep_their_placeholders() -> None:
-    import re
-
     english, chinese = texts("en").table, texts("zh").table
     names = re.compile(r"\{\w+\}")
     assert [k for k in english if set(names.findall(english[k])) != set(names.findall(chinese[k]))] == []
@@ -355,25 +354,29 @@ def test_built_in_presets_have_a_chinese_title() -> None:
     assert texts("zh").preset("My own") == "My own"
 
 
-def codes_of_findings() -> dict[str, bool]:
-    """Code of each finding that preflight can make -> whether its call gives a hint."""
-    tree = ast.parse(Path(preflight.__file__).read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    found = {}
-    for call in calls:
-        strings = [arg.value for arg in call.args[:2] if isinstance(arg, ast.Constant)]
-        if isinstance(call.func, ast.Name) and call.func.id == "Finding" and len(strings) == 2:
-            found[strings[1]] = not (isinstance(call.args[3], ast.Constant) and not call.args[3].value)
-        elif isinstance(call.func, ast.Name) and call.func.id == "problem":
-            found[strings[0]] = True
-    return found
-
-
 def test_every_finding_can_be_said_in_chinese() -> None:
-    codes, table = codes_of_findings(), texts("zh").table
-    assert len(codes) > 20
-    wanted = [f"finding.{code}" for code in codes] + [f"finding.{code}.hint" for code, hint in codes.items() if hint]
+    words, table = preflight.WORDS, texts("zh").table
+    hints = [f"finding.{code}.hint" for code, (_, hint) in words.items() if hint]
+    wanted = [*hints, *(f"finding.{code}" for code in words)]
     assert sorted(key for key in table if key.startswith("finding.")) == sorted(wanted)
+    names = re.compile(r"\{(\w+)")
+    for code, (message, hint) in words.items():
+        said = table[f"finding.{code}"] + table.get(f"finding.{code}.hint", "")
+        assert set(names.findall(said)) <= set(names.findall(message + hint)) | {"folder", "reason"}, code
+
+
+def calls_of_preflight() -> list[ast.Call]:
+    files = Path(preflight.__file__).parent.glob("*.py")
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    return [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+
+
+def test_every_fix_has_a_label_in_both_languages() -> None:
+    calls = [call for call in calls_of_preflight() if isinstance(call.func, ast.Name) and call.func.id == "change"]
+    labels = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    labels |= {"show", "quantize", "checkpointing", "less_memory"}  # those of a table of remedies
+    for language in ("en", "zh"):
+        assert {key for key in texts(language).table if key.startswith("fix.")} == {f"fix.{label}" for label in labels}
 
 
 def test_the_numbers_of_a_finding_are_in_its_translation(studio: Studio, editor: DraftEditor, tmp_path: Path) -> None:

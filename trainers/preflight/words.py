@@ -1,0 +1,133 @@
+"""What each finding says: code -> (message, hint). A number before a noun is written {n:noun}."""
+
+from __future__ import annotations
+
+WORDS: dict[str, tuple[str, str]] = {
+    # where pictures come from
+    "no_folder": ("no picture folder is given.", "Set data.folder to a folder with pictures."),
+    "missing_folder": ("there is no folder {folder}.", "Check the spelling, or that the drive is connected."),
+    "not_a_folder": ("{folder} is a file.", "Give the folder that holds it."),
+    "not_readable": ("{folder} may not be read.", "Change its permissions, or choose another folder."),
+    "bad_zip": ("{reason}", "{remedy}"),
+    "bad_backend": ("{reason}", "{remedy}"),
+    "empty_folder": ("there are no pictures in {folder}.", "Put pictures into it ({endings})."),
+    "layout_flat": ("{where}plain folder: {n:picture}.", ""),
+    "layout_kohya": ("{where}kohya folders: {concepts:concept}, {n:picture}.", ""),
+    "layout_imagefolder": ("{where}ImageFolder table: {n:picture}.", ""),
+    "layout_diffsynth": ("{where}DiffSynth table: {n:picture}.", ""),
+    "layout_json": ("{where}captions in JSON: {n:picture}.", ""),
+    "unused_settings": ("{where}settings without effect here: {names}.", "Remove them, or set what you need instead."),
+    "prior_alone": (
+        "all pictures are regularisation pictures; there is nothing to learn.",
+        "Add a folder with the pictures that you want to teach.",
+    ),
+    # files that cannot be used
+    "bad_pictures": ("{n:picture} cannot be read: {names}.", "Mend or remove them, or set data.skip_bad = true."),
+    "bad_captions": (
+        "{n:caption} cannot be read: {names}.",
+        "Save them as UTF-8, or set data.skip_bad = true to go on without these pictures.",
+    ),
+    "bad_left_out": ("go on without {n:picture} that cannot be read: {names}.", "Mend or remove them."),
+    "headers_only": (
+        "of {n:picture} only the headers were read.",
+        "Damage further in shows when the run encodes them; copies were not looked for.",
+    ),
+    "clips": ("{n:clip} left out: {family} learns from pictures.", "Save single frames as pictures."),
+    # captions and tables beside pictures
+    "orphans": ("{n:caption or mask file} without picture: {names}.", "Rename or remove them."),
+    "shared_caption": (
+        "{n:caption} shared by pictures that differ only in their ending: {names}.",
+        "Rename the pictures, so that each has its own.",
+    ),
+    "table_missing": ("{n:picture} listed in a table and not there: {names}.", "Correct the names in the table."),
+    "table_faults": ("{n:row} of tables cannot be used: {names}.", "Correct them, or remove them."),
+    "two_captions": (
+        "{n:picture} with a caption in a table and one beside it; the file beside it counts.",
+        "Remove one of the two.",
+    ),
+    # copies
+    "duplicates": ("{n:picture} the same as another one: {names}.", "Each copy is trained as often as the picture."),
+    "near_duplicates": (
+        "{n:picture} in {groups:group} nearly the same: {names}.",
+        "Keep the best of each group, or the others count less.",
+    ),
+    "same_caption": (
+        "{n:picture} of {of} with the same caption: {caption}.",
+        "Say what differs between them: what is not said is taken for part of the concept.",
+    ),
+    # sizes
+    "pictures": ("{n:picture} at {side} px in {sizes:size} ({shapes}).", ""),
+    "tiny_pictures": (
+        "{n:picture} with less than a quarter of {side} px on a side: {names}.",
+        "Use larger originals, or remove them.",
+    ),
+    "small_pictures": (
+        "{n:picture} will be enlarged a lot, with less than half of {side} x {side} pixels.",
+        "Lower data.resolution, or use larger originals.",
+    ),
+    "kept_small": ("{n:picture} below {side} px, trained at the own size.", ""),
+    "cropped_pictures": (
+        "{n:picture} will lose more than {loss}: no training size has such a shape.",
+        "Cut them to shape yourself.",
+    ),
+    "small_sizes": (
+        "{sizes:size} with fewer pictures than a batch of {batch} ({shapes}): trained as smaller batches.",
+        "",
+    ),
+    # masks
+    "no_mask": ("{n:picture} without mask: all of it counts.", "Add masks, or set data.mask = none."),
+    "unused_masks": ("{n:mask file} beside pictures, not used.", "Set data.mask = file to use them."),
+    # captions
+    "captions": ("every picture has a caption.", ""),
+    "no_caption": (
+        "{n:picture} without caption; training sees an empty one.",
+        "Write captions, or set captions.trigger or captions.fallback.",
+    ),
+    "stand_in": ("{n:picture} without caption; {text} stands in.", "Captions teach more."),
+    "empty_caption": ("{n:caption file} empty: {names}.", "Write the captions, or remove the files."),
+    "no_trigger": ("{n:caption} without '{trigger}'; it is put in front.", "Write it where it belongs."),
+    "lines_draw": ("{n:picture} with several captions; each visit draws one of them.", ""),
+    "lines_first": ("{n:picture} with captions of several lines; only the first line counts.", ""),
+    "lines_join": ("{n:picture} with captions of several lines, joined into one.", ""),
+    "choices": ("{n:caption} with choices as in {{a|b}}; each visit draws one.", ""),
+    "choices_off": (
+        "{n:caption} with choices as in {{a|b}}, read as they stand.",
+        "Set captions.wildcards = true to draw one of them.",
+    ),
+    # steps
+    "epoch": ("an epoch is {batches:batch} or {per_epoch:step}; the run shows each picture about {shown} times.", ""),
+    "warmup": (
+        "the warm-up takes {warmup} of {steps} steps: the learning rate is never reached.",
+        "Lower schedule.warmup_steps.",
+    ),
+    # model
+    "no_model": ("{source} holds no model.", "Give a folder in diffusers layout."),
+    "model_part": ("{source} lacks {parts}.", "Copy or download the model again."),
+    "no_model_id": ("'{source}' is neither a folder nor a Hugging Face id.", "Ids look like owner/name."),
+    "model": ("{source} is on this machine.", ""),
+    "download": ("{source} will be downloaded (about {gib} GB).", ""),
+    "gated_download": (
+        "{source} will be downloaded (about {gib} GB).",
+        "Accept its licence on huggingface.co and sign in with `hf auth login`.",
+    ),
+    "download_disk": (
+        "the download of {source} needs about {need} GB of disk; {free} GB are free in {folder}.",
+        "Free some space, or set HF_HOME to a folder on another disk.",
+    ),
+    "no_adapter": ("there is no file {file}.", "Give a LoRA file to continue from."),
+    # room
+    "name_exists": ("a run named '{name}' exists.", "Choose another name, or resume that run."),
+    "not_writable": ("{folder} cannot be written to.", "Choose another folder."),
+    "disk": (
+        "the run needs {need} GB of disk; {free} GB are free.",
+        "Free some space, choose another folder, or keep fewer checkpoints (save.keep_last).",
+    ),
+    "cache_disk": (
+        "encoded pictures need about {need} GB of disk; {free} GB are free.",
+        "Free some space, or set data.cache_dir to a folder on another disk.",
+    ),
+    "memory": (
+        "the run needs about {need} GB of memory; {machine} has {has} GB.",
+        "Try memory.quantize = fp8, gradient checkpointing, or a lower resolution.",
+    ),
+}
