@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.services import datasets
+from app.services import copying, datasets
 from app.services.datasets import Added, Dropped
-from trainers.data.folder import scan
 from trainers.errors import DataError
 
 
@@ -46,7 +45,9 @@ class Desk:
         return datasets.add(dropped, self.datasets, str(chosen), ".txt,.caption")
 
     def files(self, folder: str) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in (self.datasets / folder).iterdir()}
+        """Place in the folder -> content."""
+        root = self.datasets / folder
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
     def left(self) -> list[Path]:
         return [path for path in self.uploads.rglob("*") if path.is_file()]
@@ -60,7 +61,7 @@ def desk(tmp_path: Path) -> Desk:
 def test_pictures_and_captions_go_to_a_new_folder_and_the_uploads_are_gone(desk: Desk) -> None:
     added = desk.add(desk.upload("猫.PNG", png()), desk.upload("猫.txt", "一只猫".encode()))
     assert added == Added(desk.datasets / "pictures-1", 1, 1, 0, ())
-    assert scan(added.folder, ".txt").pictures[0].caption == "一只猫"
+    assert desk.files("pictures-1") == {"猫.png": png(), "猫.txt": "一只猫".encode()}
     assert desk.left() == []
     assert desk.add(desk.upload("b.png", png())).folder.name == "pictures-2"
 
@@ -104,10 +105,39 @@ def test_no_picture_takes_over_the_caption_of_another(desk: Desk) -> None:
 def test_equal_names_of_several_folders_stay_with_their_captions(desk: Desk) -> None:
     files = {f"{place}/x.{end}": place.encode() for place in ("one", "two") for end in ("png", "txt")}
     desk.add(desk.zip("both.zip", files))
-    assert desk.files("both") == {"x.png": b"one", "x.txt": b"one", "x-2.png": b"two", "x-2.txt": b"two"}
-    apart = [desk.upload("x.png", b"1", "one"), desk.upload("x.png", b"2", "two"), desk.upload("x.txt", b"2", "two")]
+    assert desk.files("both") == files
+    apart = [desk.upload("x.png", b"1", "/one"), desk.upload("x.png", b"2", "/two"), desk.upload("x.txt", b"2", "/two")]
     desk.add(*apart)
-    assert desk.files("pictures-1") == {"x.png": b"1", "x-2.png": b"2", "x-2.txt": b"2"}
+    assert desk.files("pictures-1") == {"one/x.png": b"1", "two/x.png": b"2", "two/x.txt": b"2"}
+
+
+def test_a_dropped_folder_is_entered_and_folders_with_repeats_stay(desk: Desk) -> None:
+    desk.add(desk.upload("a.png", b"1", "/photos"), desk.upload("b.png", b"2", "/photos/10_dog"))
+    assert desk.files("pictures-1") == {"a.png": b"1", "10_dog/b.png": b"2"}
+    desk.add(desk.upload("a.png", b"1", "/10_dog"))
+    assert desk.files("pictures-2") == {"10_dog/a.png": b"1"}
+    desk.add(desk.zip("Dogs.zip", {"Dogs/img/10_dog/a.png": b"1", "Dogs/reg/1_dog/a.png": b"2"}))
+    assert desk.files("Dogs") == {"img/10_dog/a.png": b"1", "reg/1_dog/a.png": b"2"}
+
+
+def test_a_second_drop_of_a_folder_knows_what_is_there(desk: Desk) -> None:
+    folder = desk.add(desk.upload("a.png", b"1", "/10_dog"), desk.upload("b.png", b"2", "/1_cat")).folder
+    again = desk.add(desk.upload("A.png", b"3", "/10_Dog"), desk.upload("b.png", b"2", "/1_cat"), chosen=folder)
+    assert (again.pictures, again.known) == (1, 1)
+    assert sorted(desk.files("pictures-1").values()) == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("place", ["/../elsewhere", "../..", "/a/../../b", "/.git", "/" + "a/" * 9])
+def test_the_folder_that_a_page_names_leads_nowhere_else(desk: Desk, tmp_path: Path, place: str) -> None:
+    added = desk.add(desk.upload("a.png", png()), desk.upload("b.png", png(), place))
+    assert added.left_out == ("b.png",) and {path.name for path in tmp_path.rglob("*.png")} == {"a.png"}
+
+
+def test_a_folder_anywhere_can_be_filled(desk: Desk, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    added = datasets.add([desk.upload("a.png", png(), "/10_dog")], desk.datasets, "", ".txt", into=mine)
+    assert added.folder == mine and (mine / "10_dog" / "a.png").is_file() and not desk.datasets.exists()
 
 
 def test_two_names_that_become_one_are_both_kept(desk: Desk) -> None:
@@ -139,7 +169,7 @@ def test_names_in_a_zip_lead_nowhere_else(desk: Desk, tmp_path: Path) -> None:
             archive.writestr(name, png())
         archive.writestr(link, "/etc/passwd")
     added = desk.add(desk.upload("z.zip", packed.getvalue()))
-    assert set(desk.files("z")) == {"root.png", "drive.png", "_con.png"}
+    assert set(desk.files("z")) == {"root.png", "C_/c/drive.png", "_con.png"}
     assert sorted(added.left_out) == ["back.png", "link.png", "two.png", "up.png"]
     assert not [path for path in tmp_path.rglob("*.png") if path.parent != desk.datasets / "z"]
 
@@ -193,7 +223,7 @@ def test_a_copy_that_breaks_off_leaves_the_folder_as_it_was(desk: Desk, monkeypa
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(datasets.shutil, "copyfileobj", fail)
+    monkeypatch.setattr(copying.shutil, "copyfileobj", fail)
     for chosen in (folder, ""):
         with pytest.raises(DataError, match="No space left"):
             desk.add(desk.upload("b.png", png()), chosen=chosen)

@@ -1,4 +1,4 @@
-"""The drop zone: takes what the browser uploaded, copies it into the data folder, and makes it the draft's pictures."""
+"""The drop zone: takes what the browser uploaded and copies it into a data set, new or known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gradio.utils import get_upload_folder
 
-from app.services.datasets import MAX_BYTES, MAX_FILES, Dropped
+from app.services import datasets
+from app.services.datasets import MAX_BYTES, MAX_FILES, Added, Dropped
 from app.ui import forms
 from app.ui.draft import DraftEditor
 from trainers.errors import AtelierError
@@ -21,7 +22,7 @@ LIMITS = {"files": MAX_FILES, "bytes": MAX_BYTES}
 
 
 def server_function(studio: Studio, editor: DraftEditor) -> Callable[[Any], dict[str, Any]]:
-    """What the zone sends its uploads to."""
+    """What the zone of the first tab sends its uploads to: they become the draft's pictures."""
 
     def add(uploads: Any) -> dict[str, Any]:
         """uploads: [path of the upload, folder that it came from] of each file; the paths are checked."""
@@ -32,16 +33,51 @@ def server_function(studio: Studio, editor: DraftEditor) -> Callable[[Any], dict
         except AtelierError as error:
             return {"error": str(error)}
         editor.edit({"data.folder": str(added.folder)})
-        return {
-            "folder": added.folder.name,
-            "pictures": added.pictures,
-            "captions": added.captions,
-            "known": added.known,
-            "left_out": len(added.left_out),
-            "named": list(added.left_out[:NAMED]),
-        }
+        return _record(added)
 
     return add
+
+
+def into_data_set(studio: Studio, editor: DraftEditor) -> Callable[[Any], dict[str, Any]]:
+    """What the zone of the data sets sends its uploads to: they join a set, or make one."""
+
+    def fill(request: Any) -> dict[str, Any]:
+        """request: [uploads as above, id of the set or "" for a new one]; `id` of the answer says which it became."""
+        match request:
+            case [uploads, str(set_id)]:
+                files = dropped(uploads)
+            case _:
+                raise ValueError("uploads and a data set are needed")
+        endings = str(forms.get(editor.current().after, "data.caption_extension"))
+        try:
+            folder = Path(_path_of(studio, set_id)) if set_id else None
+            added = datasets.add(files, studio.data_dir / "datasets", "", endings, into=folder)
+            if set_id:
+                studio.gallery.reload(set_id)
+        except AtelierError as error:
+            return {"error": str(error)}
+        return _record(added) | {"id": set_id or studio.gallery.id_of(str(added.folder))}
+
+    return fill
+
+
+def _path_of(studio: Studio, set_id: str) -> str:
+    """Raises ValueError for a set that is not known."""
+    path = next((one["path"] for one in studio.gallery.sets() if one["id"] == set_id), None)
+    if path is None:
+        raise ValueError("there is no such data set")
+    return str(path)
+
+
+def _record(added: Added) -> dict[str, Any]:
+    return {
+        "folder": added.folder.name,
+        "pictures": added.pictures,
+        "captions": added.captions,
+        "known": added.known,
+        "left_out": len(added.left_out),
+        "named": list(added.left_out[:NAMED]),
+    }
 
 
 def dropped(uploads: Any) -> list[Dropped]:
