@@ -1,14 +1,18 @@
-"""Pictures and captions as they come: any format that a camera, a phone or a scraper writes is read, or named."""
+"""Scans of folders and data sets: which pictures are trained, with which captions, and what is wrong with others."""
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.data.folder import open_picture, picture_files, read_caption, scan
+from trainers.config import Data
+from trainers.data.folder import BadFile, FolderScan, Picture, Scan, scan, scan_folder
+from trainers.data.sources import SourceError
 
 ENDINGS = ".txt,.caption"
 SIZE = (6, 4)
@@ -20,196 +24,161 @@ def plain(path: Path, colour: str = "red", size: tuple[int, int] = SIZE) -> Path
     return path
 
 
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def look(folder: Path, **options: Any) -> FolderScan:
+    return scan_folder(folder, ENDINGS, None, **options)
+
+
+def by_name(found: FolderScan | Scan) -> dict[str, Picture]:
+    return {picture.name: picture for picture in found.pictures}
+
+
 def only_bad(folder: Path) -> str:
-    """The reason why the folder's one picture cannot be read."""
-    found = scan(folder, ENDINGS)
+    """The reason why the folder's one picture cannot be used."""
+    found = look(folder)
     assert found.pictures == ()
     (bad,) = found.bad
     return bad.reason
 
 
-# --------------------------------------------------------------------------- which files
+@pytest.fixture
+def data(tmp_path: Path) -> Any:
+    """Makes the section `data` of a resolved config."""
+
+    def make(folder: Path | str, **values: Any) -> Data:
+        cache = str(tmp_path / "cache")
+        return Data(folder=str(folder), resolution=512, bucket_step=16, cache_dir=cache, **values)
+
+    return make
 
 
-def test_pictures_of_all_folders_by_name_without_hidden_ones(tmp_path: Path) -> None:
-    shown = ["b.PNG", "a/z.jpg", "a/ü 图片.webp", "c.d.Jpeg"]
-    for name in [*shown, ".hidden.png", ".cache/x.png", "a/._z.jpg"]:
+# --------------------------------------------------------------------------- one folder
+
+
+def test_pictures_come_in_order_and_progress_is_told(tmp_path: Path) -> None:
+    for name in ("b.png", "a/z.png", "c.png"):
         plain(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / "folder.png").mkdir()
-    assert picture_files(tmp_path) == sorted(tmp_path / name for name in shown)
+    told: list[tuple[int, int | None]] = []
+    found = look(tmp_path, progress=lambda done, total: told.append((done, total)))
+    assert [picture.path for picture in found.pictures] == [tmp_path / name for name in ("a/z.png", "b.png", "c.png")]
+    assert told == [(0, None), (1, 3), (2, 3), (3, 3)]
 
 
-def test_scan_keeps_the_order_and_tells_progress(tmp_path: Path) -> None:
-    for name in ("b.png", "a.png", "c.png"):
-        plain(tmp_path / name)
-    told: list[tuple[int, int]] = []
-    found = scan(tmp_path, ENDINGS, lambda done, total: told.append((done, total)))
-    assert [picture.path.name for picture in found.pictures] == ["a.png", "b.png", "c.png"]
-    assert told == [(1, 3), (2, 3), (3, 3)]
+def test_picture_tells_what_its_file_holds(tmp_path: Path) -> None:
+    Image.new("RGBA", (5, 7), (1, 2, 3, 128)).save(tmp_path / "a.png")
+    plain(tmp_path / "a-masklabel.png", "white")
+    (found,) = look(tmp_path).pictures
+    assert (found.width, found.height, found.alpha, found.frames) == (5, 7, True, 1)
+    assert found.size == (tmp_path / "a.png").stat().st_size
+    assert found.mask == tmp_path / "a-masklabel.png" and found.digest
+    assert (found.concept, found.repeats, found.regularisation, found.source) == ("", 1, False, 0)
 
 
 def test_digest_follows_the_content_and_not_the_name(tmp_path: Path) -> None:
     plain(tmp_path / "a.png", "red")
     plain(tmp_path / "b.png", "red")
     plain(tmp_path / "c.png", "blue")
-    one, same, other = (picture.digest for picture in scan(tmp_path, ENDINGS).pictures)
+    one, same, other = (picture.digest for picture in look(tmp_path).pictures)
     assert one == same != other
 
 
-# --------------------------------------------------------------------------- captions
+def test_headers_alone_find_the_same_pictures(tmp_path: Path) -> None:
+    plain(tmp_path / "a.png")
+    write(tmp_path / "a.txt", "rot")
+    (full,), (header,) = look(tmp_path).pictures, look(tmp_path, content=False).pictures
+    assert (header.name, header.width, header.lines) == (full.name, full.width, full.lines)
+    assert (header.digest, header.dhash, header.sharpness) == ("", 0, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("content", "caption"),
+    ("content", "lines"),
     [
-        (b"a red circle", "a red circle"),
-        (b"\xef\xbb\xbfa red circle\r\n", "a red circle"),
-        (b"a red\r\ncircle,\n\n  left\t", "a red circle, left"),
-        ("ein grüner Kreis, 圆".encode(), "ein grüner Kreis, 圆"),
-        (b"", ""),
-        (b" \n", ""),
+        (b"a red circle", ("a red circle",)),
+        (b"\xef\xbb\xbfa red circle\r\n", ("a red circle",)),
+        (b"a red circle\r\n\n  a round one\t", ("a red circle", "a round one")),
+        ("ein grüner Kreis, 圆".encode(), ("ein grüner Kreis, 圆",)),
+        ("圆".encode("utf-16"), ("圆",)),
+        (b"", ()),
+        (b" \n", ()),
     ],
-    ids=["plain", "bom", "lines", "unicode", "empty", "blank"],
+    ids=["plain", "bom", "lines", "unicode", "utf-16", "empty", "blank"],
 )
-def test_caption_is_one_clean_line(tmp_path: Path, content: bytes, caption: str) -> None:
-    picture = plain(tmp_path / "我的 图.v2.png")
-    (tmp_path / "我的 图.v2.txt").write_bytes(content)
-    assert scan(tmp_path, ENDINGS).pictures[0].caption == read_caption(picture, ENDINGS) == caption
+def test_each_line_is_a_caption(tmp_path: Path, content: bytes, lines: tuple[str, ...]) -> None:
+    plain(tmp_path / "我的 图.v2.png")
+    write(tmp_path / "我的 图.v2.txt", content)
+    assert look(tmp_path).pictures[0].lines == lines
+
+
+def test_no_caption_is_not_an_empty_one(tmp_path: Path) -> None:
+    plain(tmp_path / "a.png")
+    assert look(tmp_path).pictures[0].lines is None
 
 
 def test_first_ending_that_exists_wins(tmp_path: Path) -> None:
-    picture = plain(tmp_path / "a.png")
-    assert read_caption(picture, ENDINGS) is None
-    (tmp_path / "a.caption").write_text("second")
-    assert read_caption(picture, ENDINGS) == "second"
-    (tmp_path / "a.txt").write_text("first")
-    assert read_caption(picture, ENDINGS) == "first"
-    assert read_caption(picture, ".caption") == "second"
-
-
-def test_caption_that_is_not_utf8_is_told(tmp_path: Path) -> None:
     plain(tmp_path / "a.png")
-    (tmp_path / "a.txt").write_bytes("grün".encode("utf-16"))
-    assert only_bad(tmp_path) == "its caption is not UTF-8"
+    write(tmp_path / "a.caption", "second")
+    assert look(tmp_path).pictures[0].lines == ("second",)
+    write(tmp_path / "a.txt", "first")
+    assert look(tmp_path).pictures[0].lines == ("first",)
+    assert scan_folder(tmp_path, ".caption", None).pictures[0].lines == ("second",)
 
 
-# --------------------------------------------------------------------------- formats
-
-GREY_16 = np.array([[0, 257 * 64, 257 * 200, 257 * 255]], np.uint16)
-
-
-def pixels(path: Path) -> list[tuple[int, ...]]:
-    """First row of the picture as it is trained on."""
-    picture = open_picture(path)
-    assert picture.mode == "RGB"
-    return [tuple(pixel) for pixel in np.asarray(picture)[0].tolist()]
-
-
-@pytest.mark.parametrize("ending", ["png", "tif"])
-def test_grey_of_16_bits_keeps_its_levels(tmp_path: Path, ending: str) -> None:
-    Image.fromarray(GREY_16).save(tmp_path / f"a.{ending}")
-    assert pixels(tmp_path / f"a.{ending}") == [(level,) * 3 for level in (0, 64, 200, 255)]
+def test_caption_file_wins_over_the_table_and_that_is_told(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        plain(tmp_path / name)
+    write(tmp_path / "metadata.csv", "file_name,text\na.png,table a\nb.png,table b\n")
+    write(tmp_path / "b.txt", "file b")
+    found = look(tmp_path)
+    assert found.layout.kind == "imagefolder" and found.both == 1
+    assert {name: picture.lines for name, picture in by_name(found).items()} == {
+        "a.png": ("table a",),
+        "b.png": ("file b",),
+    }
 
 
-@pytest.mark.parametrize(
-    "levels",
-    [
-        GREY_16.astype(np.int32),
-        (GREY_16 / 257).astype(np.int32),
-        (GREY_16 / 65535).astype(np.float32),
-        GREY_16.astype(np.float32),
-    ],
-    ids=["int of 16 bits", "int of 8 bits", "float to 1", "float to 65535"],
-)
-def test_tiff_of_whole_and_real_numbers_keeps_its_levels(tmp_path: Path, levels: np.ndarray) -> None:
-    Image.fromarray(levels).save(tmp_path / "a.tif")
-    assert pixels(tmp_path / "a.tif") == [(level,) * 3 for level in (0, 64, 200, 255)]
+def test_kohya_folders_give_concept_and_repeats(tmp_path: Path) -> None:
+    for name in ("img/10_my dog/a.png", "reg/1_dog/b.png", "c.png"):
+        plain(tmp_path / name)
+    found = by_name(look(tmp_path))
+    facts = {name: (one.concept, one.repeats, one.regularisation) for name, one in found.items()}
+    assert facts == {
+        "c.png": ("", 1, False),
+        "img/10_my dog/a.png": ("my dog", 10, False),
+        "reg/1_dog/b.png": ("dog", 1, True),
+    }
 
 
-@pytest.mark.parametrize("ending", ["png", "webp", "tif"])
-def test_transparent_parts_become_white(tmp_path: Path, ending: str) -> None:
-    picture = Image.new("RGBA", (3, 1), (200, 0, 0, 255))
-    picture.putpixel((1, 0), (0, 0, 0, 0))
-    picture.putpixel((2, 0), (0, 0, 0, 51))
-    picture.save(tmp_path / f"a.{ending}", lossless=True)
-    assert pixels(tmp_path / f"a.{ending}") == [(200, 0, 0), (255, 255, 255), (204, 204, 204)]
+def test_what_is_no_picture_of_its_own_is_told(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        plain(tmp_path / name)
+    for name in ("a.txt", "gone.txt"):
+        write(tmp_path / name, "text")
+    write(tmp_path / "clip.mp4", b"")
+    found = look(tmp_path)
+    assert (found.orphans, found.clashes, found.clips) == (("gone.txt",), (("a.jpg", "a.png"),), ("clip.mp4",))
 
 
-def test_transparent_grey_and_palette_become_white(tmp_path: Path) -> None:
-    grey = Image.new("LA", (2, 1), (100, 255))
-    grey.putpixel((1, 0), (0, 0))
-    grey.save(tmp_path / "grey.png")
-    assert pixels(tmp_path / "grey.png") == [(100, 100, 100), (255, 255, 255)]
-    palette = Image.new("P", (2, 1), 0)
-    palette.putpalette([10, 20, 30, 40, 50, 60])
-    palette.putpixel((1, 0), 1)
-    palette.save(tmp_path / "plain.png")
-    assert pixels(tmp_path / "plain.png") == [(10, 20, 30), (40, 50, 60)]
-    for ending in ("png", "gif"):
-        palette.save(tmp_path / f"clear.{ending}", transparency=1)
-        assert pixels(tmp_path / f"clear.{ending}") == [(10, 20, 30), (255, 255, 255)]
+# --------------------------------------------------------------------------- what cannot be used
 
 
-def test_print_colours_become_screen_colours(tmp_path: Path) -> None:
-    Image.new("CMYK", (2, 1), (0, 255, 255, 0)).save(tmp_path / "a.tif")
-    assert pixels(tmp_path / "a.tif") == [(255, 0, 0)] * 2
-    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
-    red, green, blue = pixels(tmp_path / "a.jpg")[0]
-    assert red > 240 and green < 15 and blue < 15
+def test_caption_that_is_no_text_is_told(tmp_path: Path) -> None:
+    plain(tmp_path / "a.png")
+    write(tmp_path / "a.txt", "一个红色的圆形在左边".encode("gbk"))
+    assert only_bad(tmp_path) == "its caption is not UTF-8 (perhaps GBK)"
 
 
-def test_black_and_white_becomes_rgb(tmp_path: Path) -> None:
-    Image.new("1", (2, 1), 1).save(tmp_path / "a.png")
-    assert pixels(tmp_path / "a.png") == [(255, 255, 255)] * 2
-
-
-def test_first_picture_of_an_animation_is_taken(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (2, 1), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert pixels(tmp_path / "a.gif") == [(255, 0, 0)] * 2
-
-
-@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
-def test_picture_is_turned_upright_as_the_camera_says(tmp_path: Path, ending: str) -> None:
-    picture = Image.new("RGB", (16, 8), "white")
-    picture.paste("black", (0, 0, 8, 8))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: show it turned clockwise
-    picture.save(tmp_path / f"a.{ending}", exif=exif)
-    (found,) = scan(tmp_path, ENDINGS).pictures
-    assert (found.width, found.height) == (8, 16)
-    upright = np.asarray(open_picture(found.path)).mean(axis=(1, 2))
-    assert upright[0] < 20 and upright[-1] > 235, "what was left is on top now"
-
-
-# --------------------------------------------------------------------------- damaged files
-
-
-def test_empty_file_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"")
-    assert only_bad(tmp_path) == "the file is empty"
-
-
-def test_file_that_is_no_picture_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("<html>404</html>")
-    assert only_bad(tmp_path) == "not a picture, whatever its name says"
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "bmp", "tif"])
-def test_file_that_was_cut_off_is_told(tmp_path: Path, ending: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    path = tmp_path / f"a.{ending}"
-    Image.fromarray(noise).save(path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert only_bad(tmp_path)
-
-
-def test_avif_with_damaged_content_is_told(tmp_path: Path) -> None:
-    content = plain(tmp_path / "a.avif", size=(64, 64)).read_bytes()
-    start = content.index(b"mdat") + 4
-    (tmp_path / "a.avif").write_bytes(content[:start] + bytes(len(content) - start))
-    assert only_bad(tmp_path)
+@pytest.mark.parametrize("content", [b"", b"\x89PNG", b"<html>404</html>"], ids=["empty", "cut off", "page"])
+def test_bad_picture_does_not_hide_the_good_ones(tmp_path: Path, content: bytes) -> None:
+    plain(tmp_path / "good.png")
+    write(tmp_path / "bad.png", content)
+    found = look(tmp_path)
+    assert list(by_name(found)) == ["good.png"]
+    assert [bad.path for bad in found.bad] == [tmp_path / "bad.png"] and found.bad[0].reason
 
 
 def test_link_to_nowhere_is_told(tmp_path: Path) -> None:
@@ -217,15 +186,104 @@ def test_link_to_nowhere_is_told(tmp_path: Path) -> None:
     assert only_bad(tmp_path) == "no such file or directory"
 
 
-def test_picture_that_would_fill_the_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    plain(tmp_path / "a.png")
-    assert only_bad(tmp_path) == "it has far too many pixels"
+def test_folder_that_is_not_there_raises(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        look(tmp_path / "gone")
 
 
-def test_bad_picture_does_not_hide_the_good_ones(tmp_path: Path) -> None:
-    plain(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG")
-    found = scan(tmp_path, ENDINGS)
-    assert [picture.path.name for picture in found.pictures] == ["good.png"]
+# --------------------------------------------------------------------------- the data sets of a run
+
+
+def test_scan_of_several_sets_is_that_of_each(tmp_path: Path, data: Any) -> None:
+    plain(tmp_path / "one/a.png")
+    plain(tmp_path / "two/b.png", "blue")
+    plain(tmp_path / "two/c.png", "green")
+    write(tmp_path / "two/bad.png", b"x")
+    sets = [{"folder": str(tmp_path / "two"), "repeats": 3, "regularisation": True}]
+    told: list[tuple[int, int | None]] = []
+    found = scan(data(tmp_path / "one", sets=sets), progress=lambda done, total: told.append((done, total)))
+    assert [source.repeats for source in found.sources] == [1, 3]
+    assert [(one.name, one.source, one.regularisation) for one in found.pictures] == [
+        ("a.png", 0, False),
+        ("b.png", 1, True),
+        ("c.png", 1, True),
+    ]
+    assert [len(one.pictures) for one in found.folders] == [1, 2]
     assert [bad.path.name for bad in found.bad] == ["bad.png"]
+    assert told[0] == (0, None) and told[-1] == (4, 4)
+    counts = [done for done, total in told if total == 4]
+    assert counts == sorted(counts)
+
+
+def test_second_scan_and_a_cache_that_is_gone_give_the_same(tmp_path: Path, data: Any) -> None:
+    for number in range(5):
+        os.utime(plain(tmp_path / f"pictures/{number}.png", size=(8, 8 + number)), (1e9, 1e9))
+    config = data(tmp_path / "pictures")
+    first, second = scan(config), scan(config)
+    assert len(list((tmp_path / "cache/index").iterdir())) == 1
+    assert first == second == scan(config.model_copy(update={"cache_dir": str(tmp_path / "other")}))
+
+
+def test_nothing_is_written_into_the_folder(tmp_path: Path, data: Any) -> None:
+    plain(tmp_path / "pictures/a.png")
+    os.utime(tmp_path / "pictures", (1e9, 1e9))
+    scan(data(tmp_path / "pictures"))
+    assert os.listdir(tmp_path / "pictures") == ["a.png"] and (tmp_path / "pictures").stat().st_mtime == 1e9
+
+
+@pytest.mark.parametrize("mask", ["none", "alpha", "file", "any"])
+def test_bad_mask_counts_where_masks_do(tmp_path: Path, data: Any, mask: str) -> None:
+    plain(tmp_path / "pictures/a.png")
+    plain(tmp_path / "pictures/b.png")
+    bad = write(tmp_path / "pictures/a-masklabel.png", b"x")
+    found = scan(data(tmp_path / "pictures", mask=mask))
+    if mask in ("file", "any"):
+        assert list(by_name(found)) == ["b.png"]
+        assert found.bad == (BadFile(bad, found.bad[0].reason),)
+    else:
+        assert list(by_name(found)) == ["a.png", "b.png"] and found.bad == ()
+
+
+PROMPTS: list[tuple[dict[str, Any], dict[str, tuple[str, ...] | None]]] = [
+    ({}, {"red_dog.png": ("a dog", "two"), "plain.png": None, "empty.png": ()}),
+    (
+        {"instance_prompt": "sks"},
+        {"red_dog.png": ("a dog", "two"), "plain.png": ("sks",), "empty.png": ("sks",)},
+    ),
+    (
+        {"instance_prompt": "sks", "prepend_instance_prompt": True},
+        {"red_dog.png": ("sks a dog", "sks two"), "plain.png": ("sks",), "empty.png": ("sks",)},
+    ),
+    (
+        {"instance_prompt": "sks", "caption_strategy": "instanceprompt"},
+        {"red_dog.png": ("sks",), "plain.png": ("sks",), "empty.png": ("sks",)},
+    ),
+    (
+        {"caption_strategy": "filename"},
+        {"red_dog.png": ("red dog",), "plain.png": ("plain",), "empty.png": ("empty",)},
+    ),
+    (
+        {"caption_strategy": "filename", "instance_prompt": "sks", "prepend_instance_prompt": True},
+        {"red_dog.png": ("sks red dog",), "plain.png": ("sks plain",), "empty.png": ("sks empty",)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("entry", "lines"), PROMPTS, ids=lambda value: " ".join(value) if value else "plain")
+def test_captions_are_those_that_the_set_asks_for(
+    tmp_path: Path, data: Any, entry: dict[str, Any], lines: dict[str, tuple[str, ...] | None]
+) -> None:
+    for name in lines:
+        plain(tmp_path / "pictures" / name)
+    write(tmp_path / "pictures/red_dog.txt", "a dog\ntwo")
+    write(tmp_path / "pictures/empty.txt", "")
+    backend = {"id": "dogs", "type": "local", "instance_data_dir": "pictures", **entry}
+    write(tmp_path / "multidatabackend.json", json.dumps([backend]))
+    found = scan(data(tmp_path / "multidatabackend.json"))
+    assert {name: picture.lines for name, picture in by_name(found).items()} == lines
+
+
+def test_set_that_cannot_be_opened_raises(tmp_path: Path, data: Any) -> None:
+    with pytest.raises(SourceError) as caught:
+        scan(data(tmp_path / "gone"))
+    assert caught.value.code == "missing_folder"

@@ -71,8 +71,11 @@ class Scans:
                 found = scanning.scan.result(timeout=patience_s)
             except FutureTimeout:
                 raise StillScanning(scanning.done, scanning.total) from None
-            # what is done with the pictures may have changed since
-            return dataclasses.replace(found, sources=sources(data))
+            wanted = sources(data)  # what is done with the pictures may have changed since
+            if [source.folder for source in wanted] != [source.folder for source in found.sources]:
+                scanning.holds_until = 0.0  # a SimpleTuner file that changed while the answer held
+                raise StillScanning(0, 0)
+            return dataclasses.replace(found, sources=wanted)
 
         return scan
 
