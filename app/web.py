@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
@@ -18,6 +18,8 @@ from app.desktop import APP_NAME
 from app.security import Guard, Policy
 from app.services import files
 from app.services.studio import Studio
+from trainers.data.decode import DECODE_ERRORS
+from trainers.errors import DataError
 
 if TYPE_CHECKING:
     from trainers.rundir import RunDir
@@ -29,6 +31,7 @@ MAX_UPLOAD = "2gb"
 # the addresses of pictures change with the files
 KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
 
+T = TypeVar("T")
 Build = Callable[[Studio], FastAPI]
 
 
@@ -95,7 +98,7 @@ def build_pages(studio: Studio) -> FastAPI:
         "ssr_mode": False,
         "enable_monitoring": False,
         "max_file_size": MAX_UPLOAD,
-        "blocked_paths": [str(studio.data_dir / name) for name in ("settings", "runs", "window")],
+        "blocked_paths": [str(studio.data_dir / name) for name in ("settings", "runs", "window", "journals")],
     }
     for path, page in shell.pages(studio).items():
         page.queue(max_size=64)
@@ -143,9 +146,27 @@ def _add_file_routes(app: FastAPI, studio: Studio) -> None:
         try:
             with making:
                 small = files.thumbnail(picture, studio.data_dir / "cache" / "thumbs")
-        except (OSError, ValueError):
+        except DECODE_ERRORS:
             raise HTTPException(404, "This is no picture.") from None
         return FileResponse(small, media_type="image/webp", headers=KEPT)
+
+    @app.get("/thumb/data/{set_id}/{pid}")
+    def data_thumb(set_id: str, pid: str) -> FileResponse:
+        with making:
+            small = _picture(studio.gallery.thumbnail, set_id, pid)
+        return FileResponse(small, media_type="image/webp", headers=KEPT)
+
+    @app.get("/file/data/{set_id}/{pid}")
+    def data_picture(set_id: str, pid: str) -> FileResponse:
+        path, media_type = _picture(studio.gallery.shown, set_id, pid)
+        return FileResponse(path, media_type=media_type, headers=KEPT)
+
+
+def _picture(find: Callable[[str, str], T], set_id: str, pid: str) -> T:
+    try:
+        return find(set_id, pid)
+    except (*DECODE_ERRORS, DataError):
+        raise HTTPException(404, "There is no such picture.") from None
 
 
 def _run(studio: Studio, run_id: str) -> RunDir:

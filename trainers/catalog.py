@@ -47,7 +47,7 @@ class FamilySpec:
     objectives: tuple[str, ...]
     default_targets: str
     targets: dict[str, TargetSet]
-    text_encoders: tuple[TextEncoder, ...]
+    text_encoders: tuple[TextEncoder, ...]  # the last one is where a caption that is too long is cut off
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files of runs that the page may fetch: found by run and name, confined to the run's folder."""
+"""Files that the page may fetch, those of runs confined to the run's folder; small versions of pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from trainers.data.decode import PICTURE_ENDINGS, open_picture
 from trainers.rundir import RunDir
 
 THUMB_PX = 256
+GALLERY_PX = 320
+SHOWN_PX = 2048  # of pictures that browsers cannot show themselves
 
 
 def sample_urls(run_id: str, run: RunDir, path: str) -> tuple[str, str]:
@@ -51,14 +53,17 @@ def adapter(run: RunDir, name: str) -> Path:
     return confined(run.path, name)
 
 
-def thumbnail(picture: Path, cache: Path) -> Path:
-    """A small WebP of the picture, made once for each version of the file. Raises OSError when it is no picture."""
+def thumbnail(picture: Path, cache: Path, side: int = THUMB_PX) -> Path:
+    """A WebP of the picture, no side longer than `side` pixels, made once for each version of the file.
+
+    Raises one of DECODE_ERRORS when it is no picture.
+    """
     status = picture.stat()
-    key = f"{picture}\n{status.st_mtime_ns}\n{status.st_size}".encode()
+    key = f"{picture}\n{status.st_mtime_ns}\n{status.st_size}\n{side}".encode("utf-8", "surrogateescape")
     target = cache / f"{hashlib.blake2b(key, digest_size=16).hexdigest()}.webp"
     if not target.exists():
-        small = open_picture(picture)
-        small.thumbnail((THUMB_PX, THUMB_PX), Image.Resampling.LANCZOS)
+        small = open_picture(picture, at_least=side)
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
         cache.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(f".{id(small):x}.part")
         small.save(part, "webp", quality=85)

@@ -19,10 +19,11 @@ from app.monitoring.metrics import Metrics, Series
 from app.services import datasets, library, views
 from app.services.datasets import Added, Dropped
 from app.services.drafts import Draft, Drafts
+from app.services.gallery import Context, Gallery
 from app.services.library import ModelCard
 from app.services.previews import START_PATIENCE_S, FieldError, Preview, Previews, Started, problems
 from app.services.views import FileInfo, RunDetail, RunSummary, SampleInfo, Shown
-from trainers.errors import AtelierError
+from trainers.errors import AtelierError, ConfigError, ConfigErrors
 from trainers.machine import Machine, detect
 from trainers.preflight import Finding
 from trainers.presets import PresetInfo, presets
@@ -67,6 +68,7 @@ class Studio:
         self._previews = Previews(self.machine, self.data_dir, self._store.measured_step_s)
         self._drafts = Drafts(self.data_dir / "settings" / "draft.json")
         self._starting = threading.Lock()
+        self.gallery = Gallery(self.data_dir, self._data_context, self._data_folders)
 
     def start(self) -> None:
         """Read the run folders, adopt workers that live, start the threads."""
@@ -75,6 +77,7 @@ class Studio:
 
     def close(self) -> None:
         """End the threads; workers live on."""
+        self.gallery.close()
         self._supervisor.close()
         self._sampler.close()
         self._store.close()
@@ -101,6 +104,19 @@ class Studio:
 
     def save_draft(self, preset: str, values: dict[str, Any]) -> None:
         self._drafts.save(Draft(preset, values))
+
+    def _data_context(self) -> Context:
+        """What the saved draft says that pictures are looked at with; the defaults while it has faults."""
+        try:
+            return Context.of(self._previews.resolve(self.draft().values))
+        except (ConfigError, ConfigErrors):
+            return Context.of(self._previews.resolve({}))
+
+    def _data_folders(self) -> list[str]:
+        """The folders of the saved draft, whatever else is wrong with it."""
+        data = self.draft().values.get("data")
+        folder = data.get("folder") if isinstance(data, dict) else ""
+        return [folder] if isinstance(folder, str) and folder else []
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """What a run with these values will be. A large folder is read in the background; ask again then."""

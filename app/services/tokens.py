@@ -44,24 +44,24 @@ class Encoder:
     def count(self, text: str) -> TokenCount:
         found = self.tokenizer.encode(text, add_special_tokens=False)
         starts = (found.offsets[place][0] for place in range(self.limit, len(found.ids), self.limit))
-        return TokenCount(self.title, len(found.ids), self.limit, tuple(_units(text[:start]) for start in starts))
+        return TokenCount(self.title, len(found.ids), self.limit, tuple(units(text[:start]) for start in starts))
 
     def lengths(self, texts: Iterable[str]) -> list[int]:
         """Tokens of each text; much faster than one by one."""
         return [len(found.ids) for found in self.tokenizer.encode_batch_fast([*texts], add_special_tokens=False)]
 
 
-def _units(text: str) -> int:
+def units(text: str) -> int:
+    """Length in UTF-16 units, as JavaScript counts."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 @cache
 def encoders(base: str, family: str) -> tuple[Encoder, ...]:
-    """The text encoders of a model of a resolved config, the one that reads most last."""
+    """The text encoders of a model of a resolved config; the last is the one that reads every word."""
     model = catalog.model_of(base, family)
     folder = Path(catalog.source_of(base))
-    found = (_encoder(spec, model.text_tokens, folder) for spec in catalog.FAMILIES[family].text_encoders)
-    return tuple(sorted(found, key=lambda encoder: encoder.limit))
+    return tuple(_encoder(spec, model.text_tokens, folder) for spec in catalog.FAMILIES[family].text_encoders)
 
 
 def _encoder(spec: catalog.TextEncoder, text_tokens: int, model: Path) -> Encoder:

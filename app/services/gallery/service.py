@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.services import files
+from app.services.browse import browse
+from app.services.gallery import details, edits, shapes
+from app.services.gallery.collection import Collection
 from app.services.gallery.context import Context
+from app.services.gallery.item import Item, first_picture
+from app.services.gallery.places import Place, Places, id_of
+from app.services.gallery.query import parse
+from app.services.gallery.reading import read
+from trainers import paths
+from trainers.errors import DataError
+
+JOURNALS = "journals"  # below DATA_DIR; what Undo needs, so it is no cache
+KEPT_OPEN = 6  # sets in memory
+PAGE = 500  # items of a page
+NAMED = 200  # captions without a picture
+CLOSING_S = 5.0
+SHOWN_BY_BROWSERS = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+}
 
 Record = dict[str, Any]
 
@@ -31,40 +58,51 @@ class Gallery:
     def __init__(
         self, data_dir: Path, context: Callable[[], Context], draft_folders: Callable[[], Sequence[str]]
     ) -> None:
-        self._context, self._draft_folders = context, draft_folders
+        self._context, self._data_dir, self._cache = context, data_dir, data_dir / "cache"
+        self._places = Places(data_dir, draft_folders)
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, Collection] = OrderedDict()  # the last used last
+        self._reading: dict[str, threading.Thread] = {}
+        self._covers: dict[str, Item | None] = {}
 
     def close(self) -> None:
         """End the threads."""
+        with self._lock:
+            for collection in self._open.values():
+                collection.closed.set()
+            readers = [*self._reading.values()]
+        for reader in readers:
+            reader.join(timeout=CLOSING_S)
 
     # data sets
 
     def sets(self) -> list[Record]:
         """[{id, name, path, own: it lies below DATA_DIR/datasets, pictures: number or None when not counted, thumb:
-        address of a small picture or ""}], own ones first, each by name."""
-        raise NotImplementedError
+        address of a small picture or "", added: it can be taken out of the list}], own ones first, each by name."""
+        return [self._card(place) for place in self._places.all()]
 
     def add_folder(self, path: str) -> str:
         """Keep a folder in the list; its id. Raises DataError when it is none, or a folder of the system."""
-        raise NotImplementedError
+        return self._places.add(path)
 
     def forget(self, set_id: str) -> None:
         """Take an added folder out of the list; its files stay."""
-        raise NotImplementedError
+        self._places.forget(set_id)
 
     def create(self, name: str) -> str:
         """Make an empty data set below DATA_DIR/datasets; its id. Raises DataError for a name that is taken."""
-        raise NotImplementedError
+        return self._places.create(name)
 
     def id_of(self, path: str) -> str:
         """The id that a folder has, or would have: of the draft's folder, as it is written there."""
-        raise NotImplementedError
+        return id_of(paths.locate(path))
 
     def browse(self, path: str = "") -> Record:
         """{path, parent: "" at the top, places: [{name, path}], folders: [{name, path, pictures}]}; "" is the home.
 
         pictures: directly in the folder, at most 1000. Raises DataError for what is no folder or may not be read.
         """
-        raise NotImplementedError
+        return browse(path, [("Atelier", self._places.datasets)])
 
     # one data set
 
@@ -76,11 +114,29 @@ class Gallery:
         "", rev, error: sentence or ""}. rev grows with every change. done of total: of the step that goes on; total 0
         while it is not known.
         """
-        raise NotImplementedError
+        collection, context = self._collection(set_id), self._context()
+        counts, progress = collection.counts(context), collection.progress
+        return {
+            "id": set_id,
+            "name": collection.folder.name,
+            "path": str(collection.folder),
+            "own": collection.place.own,
+            "ready": progress.ready,
+            "done": progress.done,
+            "total": progress.total,
+            "error": progress.error,
+            "layout": {**collection.facts.layout, "pictures": counts[""]},
+            "counts": counts,
+            "bad": _bad(collection),
+            "orphans": list(collection.facts.orphans[:NAMED]),
+            **_acts(collection),
+        }
 
     def reload(self, set_id: str) -> None:
         """Look at the folder again in the background; what is known stays in sight meanwhile."""
-        raise NotImplementedError
+        collection = self._collection(set_id)
+        with self._lock:
+            self._read(collection)
 
     def page(self, set_id: str, query: Record, first: int, count: int) -> Record:
         """{rev, total, first, items: [[pid, name, width, height, caption (its first 160 letters), lines: their number,
@@ -88,39 +144,59 @@ class Gallery:
 
         A set that was never opened is opened. Near-duplicates come group by group.
         """
-        raise NotImplementedError
+        collection, context = self._collection(set_id), self._context()
+        found = collection.select(parse(query), context)
+        flags = collection.flags(context)
+        first = max(0, first)
+        shown = found[first : first + max(0, min(count, PAGE))]
+        return {
+            "rev": collection.rev,
+            "total": len(found),
+            "first": first,
+            "items": [item.record(set_id, flags.get(item.pid, ())) for item in shown],
+        }
 
     def detail(self, set_id: str, pid: str) -> Record:
         """{pid, name, width, height, bytes, caption: whole text, stamp: of the text on disk, caption_file: its name,
         beside: the caption is from a table and saving makes a file that wins over it, locked: why the caption cannot be
-        edited or "", tags, prose: it reads as sentences, tokens: [{encoder, n, limit, chunks}], flags, group: [pids of
-        near-duplicates], url, thumb, cuts: [{resolution, bucket: [w, h], box: [left, top, right, bottom] in shares of
+        edited or "", tags, prose: it reads as sentences, tokens: [{encoder, n, limit, chunks}], flags, reason: why it cannot be trained
+        or "", group: [pids of near-duplicates], url, thumb, cuts: [{resolution, bucket: [w, h], box: [left, top, right, bottom] in shares of
         the picture, loss: share that is cut away, enlarged: factor or 0}], texts: what training will see, the first
         few}.
 
         tokens: n and limit without the begin and end marks; chunks: places in the text (letters) where the next chunk
         of 75 begins, or where the encoder stops reading.
         """
-        raise NotImplementedError
+        collection, context = self._collection(set_id), self._context()
+        return details.detail(collection, collection.item(pid), context)
 
     def save(self, set_id: str, pid: str, text: str, stamp: str) -> Record:
         """Write a caption: {item: as in page, detail: as in detail, rev, undo, redo}.
 
         When the text on disk is not the one of `stamp`, nothing is written: {conflict: text on disk, stamp: its stamp}.
         """
-        raise NotImplementedError
+        collection = self._collection(set_id)
+        item = collection.item(pid)
+        if conflict := edits.save(collection, item, text, stamp):
+            return conflict
+        context = self._context()
+        record = item.record(set_id, collection.flags(context)[pid])
+        return {"item": record, "detail": details.detail(collection, item, context), **_acts(collection)}
 
     def count(self, text: str) -> list[Record]:
         """Token counts as in `detail`."""
-        raise NotImplementedError
+        return details.counts(text, self._context())
 
     def tags(self, set_id: str, query: Record, limit: int = 500) -> list[list[Any]]:
         """[[tag, number of captions]], most frequent first."""
-        raise NotImplementedError
+        found = self._collection(set_id).select(parse(query), self._context())
+        often = Counter(tag for item in found for tag in item.tags)
+        return [[tag, count] for tag, count in often.most_common(max(0, limit))]
 
     def histogram(self, set_id: str) -> list[Record]:
         """[{resolution, buckets: [{size: [w, h], n, loss: mean share cut away}]}], buckets from upright to wide."""
-        raise NotImplementedError
+        items = (item for item in self._collection(set_id).items() if not item.reason)
+        return shapes.histogram(items, self._context())
 
     # edits
 
@@ -129,34 +205,123 @@ class Gallery:
 
         prose: tags would be sorted or taken apart in captions that read as sentences.
         """
-        raise NotImplementedError
+        collection = self._collection(set_id)
+        return edits.preview(collection, edits.operation_of(operation), self._targets(collection, scope))
 
     def apply_edit(self, set_id: str, operation: Record, scope: Record) -> Record:
-        """{label, done, skipped: [[name, reason]], undo, redo, rev}."""
-        raise NotImplementedError
+        """{label, done: captions or pictures, skipped: [[name, reason]], undo, redo, rev}."""
+        collection = self._collection(set_id)
+        outcome = edits.apply(collection, edits.operation_of(operation), self._targets(collection, scope))
+        return self._came_of(collection, outcome)
 
     def trash(self, set_id: str, pids: Sequence[str]) -> Record:
         """Move pictures with caption and mask into the set's own trash; answers as `apply_edit`."""
-        raise NotImplementedError
+        collection = self._collection(set_id)
+        return self._came_of(collection, edits.trash(collection, [collection.item(pid) for pid in pids]))
 
     def undo(self, set_id: str) -> Record:
         """Take the last act back; answers as `apply_edit`. Files that were changed since are left alone (skipped)."""
-        raise NotImplementedError
+        collection = self._collection(set_id)
+        return self._came_of(collection, edits.turn(collection, collection.journal.undo))
 
     def redo(self, set_id: str) -> Record:
         """Do again what was undone last; answers as `apply_edit`."""
-        raise NotImplementedError
+        collection = self._collection(set_id)
+        return self._came_of(collection, edits.turn(collection, collection.journal.redo))
 
     # files, for the routes
 
     def picture(self, set_id: str, pid: str) -> Path:
         """The file of a picture. Raises FileNotFoundError."""
-        raise NotImplementedError
+        with self._lock:
+            collection, cover = self._open.get(set_id), self._covers.get(set_id)
+        item = collection.find(pid) if collection else cover
+        if item is None or item.pid != pid:
+            raise FileNotFoundError(pid)
+        path = self._places.get(set_id).folder / item.name
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        return path
 
     def thumbnail(self, set_id: str, pid: str) -> Path:
         """A WebP of at most 320 px. Raises FileNotFoundError, or one of DECODE_ERRORS."""
-        raise NotImplementedError
+        return files.thumbnail(self.picture(set_id, pid), self._cache / "thumbs", files.GALLERY_PX)
 
     def shown(self, set_id: str, pid: str) -> tuple[Path, str]:
         """A file that browsers can show, and its media type: the picture itself, or a WebP of at most 2048 px."""
-        raise NotImplementedError
+        path = self.picture(set_id, pid)
+        if media_type := SHOWN_BY_BROWSERS.get(path.suffix.lower()):
+            return path, media_type
+        return files.thumbnail(path, self._cache / "thumbs", files.SHOWN_PX), "image/webp"
+
+    # inside
+
+    def _collection(self, set_id: str) -> Collection:
+        """The set in memory; one that was not open is read from now on. Raises DataError."""
+        with self._lock:
+            if set_id in self._open:
+                self._open.move_to_end(set_id)
+                return self._open[set_id]
+            place = self._places.get(set_id)
+            collection = Collection(place, self._data_dir / JOURNALS / set_id, self._context().endings)
+            self._open[set_id] = collection
+            while len(self._open) > KEPT_OPEN:
+                self._open.popitem(last=False)[1].closed.set()
+            self._read(collection)
+            return collection
+
+    def _read(self, collection: Collection) -> None:
+        """Read the folder in a thread, unless one does."""
+        known = self._reading.get(collection.id)
+        if known and known.is_alive() and not collection.progress.ready:
+            return
+        collection.begin_reading()
+        reader = threading.Thread(target=read, args=(collection, self._cache), name="gallery", daemon=True)
+        self._reading[collection.id] = reader
+        reader.start()
+
+    def _card(self, place: Place) -> Record:
+        with self._lock:
+            collection = self._open.get(place.id)
+        items = collection.items() if collection else []
+        is_known = collection is not None and collection.progress.ready
+        cover = next((item for item in items if not item.reason), None) or self._cover(place)
+        return {
+            "id": place.id,
+            "name": place.folder.name,
+            "path": str(place.folder),
+            "own": place.own,
+            "added": place.added,
+            "pictures": sum(not item.reason for item in items) if is_known else None,
+            "thumb": cover.thumb_url(place.id) if cover else "",
+        }
+
+    def _cover(self, place: Place) -> Item | None:
+        """The first picture of a set that is not open."""
+        if place.id not in self._covers:
+            self._covers[place.id] = first_picture(place.folder)
+        return self._covers[place.id]
+
+    def _targets(self, collection: Collection, scope: Record) -> list[Item]:
+        if isinstance(pids := scope.get("pids"), list):
+            return [collection.item(pid) for pid in dict.fromkeys(pids)]
+        if isinstance(query := scope.get("query"), dict):
+            return collection.select(parse(query), self._context())
+        raise DataError("Say which pictures are meant.")
+
+    def _came_of(self, collection: Collection, outcome: edits.Came) -> Record:
+        if outcome.read_again:
+            self.reload(collection.id)
+        skipped = [[file.path.name, file.reason] for file in outcome.skipped]
+        return {"label": outcome.label, "done": outcome.done, "skipped": skipped, **_acts(collection)}
+
+
+def _acts(collection: Collection) -> Record:
+    undo, redo = collection.journal.labels
+    return {"undo": undo, "redo": redo, "rev": collection.rev}
+
+
+def _bad(collection: Collection) -> list[Record]:
+    bad = [{"pid": item.pid, "name": item.name, "reason": item.reason} for item in collection.items() if item.reason]
+    folders = [{"pid": "", "name": name, "reason": reason} for name, reason in collection.facts.unreadable]
+    return bad + folders

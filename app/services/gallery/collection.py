@@ -1,0 +1,204 @@
+"""One data set in memory: its items, what is known of them, and what changes them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.services import tokens
+from app.services.gallery.context import Context
+from app.services.gallery.flags import FILTERS, Likeness, flags_of, likeness
+from app.services.gallery.item import Item
+from app.services.gallery.places import Place
+from app.services.gallery.query import Query, select
+from trainers.data.edits import Journal
+from trainers.data.walk import order_of
+from trainers.errors import DataError
+
+
+@dataclass
+class Progress:
+    """ready: every picture was decoded once; done of total: of the step that goes on, total 0 while not known."""
+
+    ready: bool = False
+    done: int = 0
+    total: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a walk told about the folder as a whole. layout: {kind, concepts}."""
+
+    layout: Mapping[str, Any] = field(default_factory=lambda: {"kind": "", "concepts": 0})
+    orphans: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+class Collection:
+    """Every method may be called from any thread. rev grows with every change."""
+
+    def __init__(self, place: Place, journal: Path, endings: str) -> None:
+        self.place, self.endings = place, endings
+        self.journal = Journal(journal)
+        self.progress = Progress()
+        self.facts = Facts()
+        self.closed = threading.Event()
+        self.rev = 0
+        self._lock = threading.RLock()
+        self._items: dict[str, Item] = {}
+        self._away: dict[str, Item] = {}  # in the trash, by pid
+        self._written: set[str] = set()  # captions that were written since reading began
+        self._alike = Likeness()
+        self._flags: tuple[Any, dict[str, tuple[str, ...]]] = (None, {})
+        self._selected: dict[Any, list[Item]] = {}
+        self._lengths: dict[tuple[str, str], dict[str, int]] = {}
+
+    @property
+    def id(self) -> str:
+        return self.place.id
+
+    @property
+    def folder(self) -> Path:
+        return self.place.folder
+
+    # reading
+
+    def begin_reading(self) -> None:
+        with self._lock:
+            self.progress = Progress()
+            self._written.clear()
+            self._away.clear()
+
+    def add(self, items: Iterable[Item]) -> None:
+        """More items, in the order of the walk."""
+        with self._changing():
+            self._items.update((item.pid, self._newest(item)) for item in items)
+
+    def replace(self, items: Iterable[Item], facts: Facts) -> None:
+        """All items, as they were read; what was written or thrown away meanwhile is newer."""
+        with self._changing():
+            self._items = {item.pid: self._newest(item) for item in items if item.pid not in self._away}
+            self.facts = facts
+
+    def _newest(self, item: Item) -> Item:
+        known = self._items.get(item.pid)
+        if known and item.pid in self._written:
+            item.written(known.entry.caption_name, known.text)
+        if known and known.entry.changed_ns == item.entry.changed_ns:
+            item.examined(known.entry)
+        return item
+
+    def compare(self) -> None:
+        """Items hold what decoding them told."""
+        with self._changing():
+            self._alike = likeness(self._items.values())
+
+    # asking
+
+    def item(self, pid: str) -> Item:
+        """Raises DataError for a picture that is not there."""
+        found = self.find(pid)
+        if found is None:
+            raise DataError("This picture is not there any more.", "Load the page again.")
+        return found
+
+    def find(self, pid: str) -> Item | None:
+        return self._items.get(pid)
+
+    def items(self) -> list[Item]:
+        with self._lock:
+            return list(self._items.values())
+
+    def flags(self, context: Context) -> dict[str, tuple[str, ...]]:
+        """The filters that each picture is in, by pid."""
+        with self._lock:
+            key = self.rev, context
+            if self._flags[0] != key:
+                long = self._too_long(context)
+                found = {pid: flags_of(item, context, self._alike, pid in long) for pid, item in self._items.items()}
+                self._flags = key, found
+                self._selected.clear()
+            return self._flags[1]
+
+    def counts(self, context: Context) -> dict[str, int]:
+        """{"": pictures that can be trained, filter: n}."""
+        flags = self.flags(context)
+        found = Counter(name for own in flags.values() for name in own)
+        return {"": len(flags) - found["bad"], **{name: found[name] for name in FILTERS}}
+
+    def select(self, query: Query, context: Context) -> list[Item]:
+        with self._lock:
+            flags = self.flags(context)
+            if query not in self._selected:
+                lengths = self.lengths(context, self._items.values()) if query.sort == "tokens" else {}
+                self._selected[query] = select(
+                    list(self._items.values()), query, flags, self._alike.group, lambda item: lengths[item.text or ""]
+                )
+            return self._selected[query]
+
+    def group(self, pid: str) -> list[str]:
+        """Pids of near-duplicates, this one among them; empty when there are none."""
+        number = self._alike.group.get(pid)
+        return [other for other, group in self._alike.group.items() if group == number and other in self._items]
+
+    def lengths(self, context: Context, items: Iterable[Item]) -> dict[str, int]:
+        """Tokens of captions for the encoder that reads every word, by text."""
+        with self._lock:
+            known = self._lengths.setdefault((context.base, context.family), {})
+            new = {item.text or "" for item in items} - known.keys()
+            if new:
+                encoder = tokens.encoders(context.base, context.family)[-1]
+                known.update(zip(new, encoder.lengths(new), strict=True))
+            return known
+
+    def _too_long(self, context: Context) -> set[str]:
+        limit = tokens.encoders(context.base, context.family)[-1].limit
+        # a token has a byte or more, so that most captions need not be counted
+        maybe = [item for item in self._items.values() if len((item.text or "").encode()) > limit]
+        lengths = self.lengths(context, maybe)
+        return {item.pid for item in maybe if lengths[item.text or ""] > limit}
+
+    # changes
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock:
+            yield
+            self.rev += 1
+
+    def caption_path(self, item: Item) -> Path:
+        return self.folder / item.caption_name(self.endings)
+
+    def captions_written(self, texts: Mapping[Path, str | None]) -> None:
+        """Caption files have these texts now; several pictures may share one."""
+        with self._changing():
+            for item in self._items.values():
+                path = self.caption_path(item)
+                if path in texts:
+                    item.written(path.relative_to(self.folder).as_posix(), texts[path])
+                    self._written.add(item.pid)
+
+    def take_away(self, names: Sequence[str]) -> None:
+        """Pictures went to the trash."""
+        if not names:
+            return
+        with self._changing():
+            for item in [item for item in self._items.values() if item.name in names]:
+                self._away[item.pid] = self._items.pop(item.pid)
+
+    def bring_back(self, names: Sequence[str]) -> bool:
+        """Pictures came back from the trash; False when one is not remembered, and the folder must be read."""
+        if not names:
+            return True
+        with self._changing():
+            back = [item for item in self._away.values() if item.name in names]
+            for item in back:
+                self._items[item.pid] = self._away.pop(item.pid)
+            self._items = dict(sorted(self._items.items(), key=lambda found: order_of(found[1].name)))
+        return len(back) == len(names)
