@@ -11,10 +11,12 @@ from PIL import Image
 
 from tests.tiny import make_flux
 from tests.training import draw_pictures, make_bench
-from trainers.config import Captions
-from trainers.data import captions
+from trainers.data import folder
 from trainers.data.cache import TensorCache
-from trainers.data.dataset import Dataset, fit, to_pixels
+from trainers.data.cuts import fit, to_pixels
+from trainers.data.dataset import Dataset
+from trainers.errors import DataError
+from trainers.families import load_family
 from trainers.families.flux import Family
 
 
@@ -143,27 +145,121 @@ def test_texts_of_shuffle_and_dropout_are_all_encoded_beforehand(tmp_path: Path,
         dataset.conditioning(["never encoded"])
 
 
-def test_trigger_goes_in_front_of_captions_that_lack_it() -> None:
-    assert captions.with_trigger("a dog", "sks") == "sks, a dog"
-    assert captions.with_trigger("a photo of SKS dog", "sks") == "a photo of SKS dog"
-    assert captions.with_trigger(None, "sks") == "sks"
-    assert captions.with_trigger(None, "") == ""
+def test_several_resolutions_show_every_picture_at_each(tmp_path: Path, base: Path) -> None:
+    pictures = draw_pictures(tmp_path / "pictures", 3)
+    dataset = dataset_of(tmp_path, base, pictures, data={"resolution": [64, 32]}, schedule={"batch_size": 4})
+    batches = [dataset.batch(number) for number in range(dataset.batches_per_epoch)]
+    assert sorted((batch.latents.shape[-1], len(batch.ids)) for batch in batches) == [(4, 3), (8, 3)]
+    assert len({name for batch in batches for name in batch.ids}) == 6
 
 
-def test_shuffle_keeps_the_first_tags_and_loses_none() -> None:
-    config = Captions(trigger="", shuffle=True, keep_tokens=2)
-    found = captions.variants("a, b, c, d, e", config)
-    assert found[0] == "a, b, c, d, e" and len(found) > 3
-    assert all(text.startswith("a, b, ") and sorted(text.split(", ")) == list("abcde") for text in found)
+def test_random_crops_and_mirrors_are_all_seen_and_follow_from_the_number(tmp_path: Path, base: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    colours = Image.effect_noise((200, 64), 80).convert("RGB")
+    colours.save(pictures / "wide.png")
+    settings = {"resolution": 64, "aspect": "square", "crop": "random", "crops": 3, "flip": True}
+    one, other = (dataset_of(tmp_path, base, pictures, data=settings, schedule={"batch_size": 1}) for _ in range(2))
+    seen = [one.batch(number).latents for number in range(60)]
+    assert len({latents.sum().item() for latents in seen}) == 6  # three parts, each mirrored or not
+    torch.testing.assert_close(other.batch(41).latents, seen[41], rtol=0, atol=0)
 
 
-def test_dropout_drops_its_share() -> None:
-    drawn = [captions.draw(("text",), 0.25, 1, visit) for visit in range(4000)]
-    assert 0.22 < drawn.count("") / 4000 < 0.28
+def test_a_picture_that_fits_has_one_cut_however_it_is_cropped(tmp_path: Path, base: Path, encoded: list[str]) -> None:
+    dataset_of(tmp_path, base, draw_pictures(tmp_path / "pictures", 2), data={"crop": "random"})
+    assert encoded.count("picture") == 2
 
 
-def test_preserved_words_take_the_triggers_place() -> None:
-    assert captions.preserved("a Zota on grass", "zota", ("dog", "cat")) == ("a dog on grass", "a cat on grass")
-    assert captions.preserved("a zota", "zota", ()) == ("",)
-    assert captions.preserved("a picture", "zota", ("dog",)) == ("",)
-    assert captions.preserved(r"a zota", "zota", (r"\1",)) == (r"a \1",)  # words are not patterns
+def test_a_mask_weighs_its_places(tmp_path: Path, base: Path) -> None:
+    pictures = draw_pictures(tmp_path / "pictures", 2)
+    mask = Image.new("L", (64, 64), 0)
+    mask.paste(255, (0, 0, 32, 64))
+    mask.save(pictures / "00-masklabel.png")
+    dataset = dataset_of(tmp_path, base, pictures, data={"mask": "file", "unmasked_weight": 0.2, "flip": True})
+    captions_of = {file.stem: file.read_text() for file in pictures.glob("*.txt")}
+    assert len(dataset.samples) == 2  # the mask is none of them
+    halves = set()
+    for number in range(12):
+        batch = dataset.batch(number)
+        assert batch.mask is not None and batch.mask.shape == (2, 1, 8, 8)
+        for weights, caption in zip(batch.mask, batch.captions, strict=True):
+            if caption == captions_of["01"]:
+                assert weights.eq(1).all()
+            else:
+                left, right = weights[0, :, :4], weights[0, :, 4:]
+                halves.add((round(left.mean().item(), 4), round(right.mean().item(), 4)))
+    assert halves == {(1.0, 0.2), (0.2, 1.0)}  # mirrored with its picture
+
+
+def test_transparency_is_a_mask_or_lies_on_the_background(tmp_path: Path, base: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    half = Image.new("RGBA", (64, 64), (255, 0, 0, 255))
+    half.paste((0, 0, 255, 0), (0, 32, 64, 64))
+    half.save(pictures / "half.png")
+    masked = dataset_of(tmp_path, base, pictures, data={"mask": "alpha", "unmasked_weight": 0.0}).batch(0)
+    assert masked.mask is not None
+    assert masked.mask[0, 0, :4].eq(1).all() and masked.mask[0, 0, 4:].eq(0).all()
+    latents = [
+        dataset_of(tmp_path, base, pictures, data={"background": colour}).batch(0) for colour in ("white", "#000")
+    ]
+    assert all(batch.mask is None for batch in latents)
+    assert not torch.equal(latents[0].latents, latents[1].latents)
+
+
+def test_a_data_set_brings_its_own_repeats_size_and_weight(tmp_path: Path, base: Path) -> None:
+    draw_pictures(tmp_path / "one", 2)
+    draw_pictures(tmp_path / "two", 2, seed=1)
+    sets = [f"'{tmp_path / 'two'}' repeats=3 resolution=32 loss_weight=0.25"]
+    dataset = dataset_of(tmp_path, base, tmp_path / "one", data={"sets": sets}, schedule={"batch_size": 2})
+    batches = [dataset.batch(number) for number in range(dataset.batches_per_epoch)]
+    shown = sorted((batch.latents.shape[-1], len(batch.ids), *batch.weight.tolist()) for batch in batches)
+    assert shown == [(4, 2, 0.25, 0.25)] * 3 + [(8, 2, 1.0, 1.0)]
+
+
+def test_regularisation_pictures_have_no_trigger_and_their_own_weight(tmp_path: Path, base: Path) -> None:
+    draw_pictures(tmp_path / "kohya" / "2_zota", 2)
+    prior = draw_pictures(tmp_path / "kohya" / "reg" / "1_shape", 1, seed=1)
+    next(prior.glob("*.txt")).unlink()
+    dataset = dataset_of(tmp_path, base, tmp_path / "kohya", data={"prior_weight": 0.5}, captions={"trigger": "zota"})
+    batches = [dataset.batch(number) for number in range(dataset.batches_per_epoch)]
+    seen = [pair for batch in batches for pair in zip(batch.captions, batch.weight.tolist(), strict=True)]
+    assert [weight for caption, weight in seen if caption == "shape"] == [0.5] * 4  # as many as the two, twice each
+    assert [weight for caption, weight in seen if caption.startswith("zota, ")] == [1.0] * 4
+
+
+@pytest.mark.parametrize("kept", ["run", "disk", "none"])
+def test_captions_are_kept_as_long_as_they_are_wanted(
+    tmp_path: Path, base: Path, encoded: list[str], kept: str
+) -> None:
+    pictures = draw_pictures(tmp_path / "pictures", 2)
+    dataset = dataset_of(tmp_path, base, pictures, data={"cache_text": kept})
+    texts = [text for text in encoded if text != "picture"]
+    first = dataset.batch(0)
+    again = dataset.conditioning(list(first.captions))
+    torch.testing.assert_close(first.cond["words"], again["words"])
+    dataset.forget_texts()
+    encoded.clear()
+    dataset_of(tmp_path, base, pictures, data={"cache_text": kept})
+    assert bool(texts) == (kept != "none")
+    assert bool(encoded) == (kept == "run")
+
+
+def test_without_stored_captions_every_visit_draws_anew(tmp_path: Path, base: Path) -> None:
+    pictures = draw_pictures(tmp_path / "pictures", 1)
+    next(pictures.glob("*.txt")).write_text("a, b, c, d, e, f", encoding="utf-8")
+    settings: dict[str, dict] = {"data": {"cache_text": "none"}, "captions": {"shuffle": True, "variants": 2}}
+    dataset = dataset_of(tmp_path, base, pictures, **settings)
+    seen = {dataset.batch(number).captions[0] for number in range(20)}
+    assert len(seen) > 2 and all(text.startswith("a, ") for text in seen)
+
+
+def test_a_picture_that_goes_before_it_is_encoded_is_named(tmp_path: Path, base: Path) -> None:
+    pictures = draw_pictures(tmp_path / "pictures", 2)
+    bench = make_bench(tmp_path, base, pictures)
+    scan = folder.scan(bench.config.data)
+    family = load_family(bench.config, bench.runtime)
+    dataset = Dataset(scan, bench.config, family, bench.runtime.device, bench.run.path)
+    (pictures / "01.png").write_bytes(b"gone")
+    with pytest.raises(DataError, match=r"01\.png"):
+        dataset.encode((), lambda *_: None)
