@@ -48,7 +48,8 @@ class Count(int):
     """A number that can be said with its noun: format(Count(2), "picture") is "2 pictures"."""
 
     def __format__(self, noun: str) -> str:
-        return f"{int(self):,} {noun}{'' if self == 1 else 's'}" if noun else f"{int(self):,}"
+        ending = "" if not noun or self == 1 else "es" if noun.endswith("ch") else "s"
+        return f"{int(self):,} {noun}{ending}".rstrip()
 
 
 def tell(level: Level, code: str, field: str = "", fix: Fix | None = None, **values: Any) -> Finding:

@@ -68,6 +68,7 @@ def check(
     progress: is told (pictures read, pictures in all) while the data sets are read. scanner: reads them; the app gives
     one that remembers those that have not changed.
     """
+    output = list(of_output(config, resuming))  # first: reading the data sets makes the cache folder
     found, scan = _opened(config, progress, scanner)
     forecast = None
     if scan and scan.pictures:
@@ -83,7 +84,7 @@ def check(
         forecast = forecast_of(config)
         found += [*of_sizes(config, scan, samples, epochs), *of_copies(scan), *of_captions(config, scan)]
         found += _steps(config, forecast, epochs, pictures=len({id(sample.picture) for sample in trained}))
-    found += [*of_model(config), *of_output(config, resuming)]
+    found += [*of_model(config), *output]
     if forecast:
         found += of_space(config, machine, forecast_of)
     return Report(tuple(found), forecast, scan)
