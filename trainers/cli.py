@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,6 +18,8 @@ from trainers.machine import GIB, detect
 from trainers.paths import data_dir
 from trainers.presets import presets
 from trainers.rundir import RunDir, worker_info
+
+READING_SHOWS_S, READING_PAUSE_S = 1.0, 0.2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,7 +83,7 @@ def _train(args: argparse.Namespace) -> int:
     if args.run_dir:
         target = args.run_dir.expanduser().absolute()
         config = resolve.with_changes(config, {"run": {"output_dir": str(target.parent), "name": target.name}})
-    report = preflight.check(config, detect())
+    report = _checked(config)
     _print_report(report, sys.stderr, levels=("ok",))  # the run itself tells its warnings
     report.raise_problems()
     run = RunDir(Path(config.run.output_dir) / config.run.name)
@@ -166,8 +169,34 @@ class Progress:
             self._bar.close()
 
 
+def _checked(config: TrainConfig) -> preflight.Report:
+    reading = Reading()
+    try:
+        return preflight.check(config, detect(), progress=reading, scanner=preflight.glance)
+    finally:
+        reading.close()
+
+
+class Reading:
+    """A line that counts pictures while large folders are read; small ones are done before it shows."""
+
+    def __init__(self) -> None:
+        self._due, self._shown = time.monotonic() + READING_SHOWS_S, False
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if (now := time.monotonic()) < self._due:
+            return
+        self._due, self._shown = now + READING_PAUSE_S, True
+        count = f"{done:,} of {total:,}" if total else "counting"
+        print(f"\rReading the pictures: {count}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._shown:
+            print(file=sys.stderr)
+
+
 def _check(args: argparse.Namespace) -> int:
-    report = preflight.check(_load(args), detect())
+    report = _checked(_load(args))
     _print_report(report, sys.stdout, levels=("ok", "warning"))  # problems follow as the command's error
     report.raise_problems()
     return EXIT_DONE
