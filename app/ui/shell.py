@@ -18,7 +18,7 @@ import gradio as gr
 
 from app.ui import theme
 from app.ui.draft import DraftEditor
-from app.ui.tabs import expert, runs, train
+from app.ui.tabs import dataset, expert, runs, train
 from app.ui.texts import LANGUAGES, Texts, texts
 from app.ui.widgets import drop, strip
 from app.ui.widgets.live import STATIC_ROUTE, asset_url, live
@@ -61,6 +61,8 @@ def build(studio: Studio, language: str = "en") -> gr.Blocks:
                 simple = train.build(words, current.after, preset, _cards(studio, words), asks)
             with gr.Tab(words("tab.expert"), id="expert", elem_id="tab-expert"):
                 full = expert.build(words, current.after, current.preset, presets)
+            with gr.Tab(words("tab.dataset"), id="dataset", elem_id="tab-dataset"):
+                dataset.build(studio, editor, words)
             with gr.Tab(words("tab.runs"), id="runs", elem_id="tab-runs"):
                 runs.build(studio, words)
         Forms(studio, editor, words, state, simple, full).connect(page)

@@ -19,15 +19,17 @@
     constructor(root, { filters, sorts, limits }, server, upload) {
       Object.assign(this, { root, ask: server, filters, id: "", status: null, query: { filter: "", search: "", tag: "", sort: "name", reverse: false }, rev: null });
       this.sets = new at.DatasetSets({ ask: server, opened: (id) => this.open(id), zone: (options) => new at.DropZone({ upload, limits, ...options }) });
-      this.grid = new at.DatasetGrid({ fetch: (first, count) => this.id ? server.pictures([this.id, this.query, first, count]).then((answer) => (answer?.error ? null : answer)) : null, chosen: (pid) => this.panel.open(pid), selected: (n) => this.drawSelection(n) });
+      this.grid = new at.DatasetGrid({ fetch: (first, count) => this.id ? server.pictures([this.id, this.query, first, count]).then((answer) => (answer?.error ? null : answer)) : null, chosen: (pid) => this.panel.open(pid), selected: (n) => this.head.selected(n) });
       this.panel = new at.DatasetPanel({ ask: server, set: () => this.id, moves: { step: (by) => this.grid.step(by), trash: (pids) => this.askTrash(pids), pick: (pid) => this.pick(pid) }, saved: (key, answer) => this.saved(key, answer) });
       this.tags = new at.DatasetTags({ ask: (limit) => server.tags([this.id, { ...this.query, tag: "" }, limit]), pick: (tag) => this.filter({ tag }), edit: (begin) => this.edit(begin) });
       this.buckets = new at.DatasetBuckets(() => server.histogram(this.id));
       this.head = new at.DatasetHead(this, sorts);
       this.bad = h("div", { class: "ds-bad", hidden: true });
       this.none = h("div", { class: "empty ds-none", hidden: true });
-      this.main = h("div", { class: "ds-main" }, this.tags.element, h("div", { class: "ds-middle" }, this.grid.element, this.bad, this.none), this.panel.element);
+      this.main = h("div", { class: "ds-main" }, this.tags.element, h("div", { class: "ds-middle" }, this.grid.element, this.bad, this.none, this.head.selection), this.panel.element);
       root.append(this.head.element, this.buckets.element, this.main);
+      const fit = new ResizeObserver(() => this.main.style.setProperty("--above", `${this.main.offsetTop - this.root.offsetTop}px`));
+      for (const above of [this.head.element, this.buckets.element]) fit.observe(above);
       this.grid.element.addEventListener("keydown", (event) => at.datasetKeys(this, event));
       this.takeDrops();
       this.sets.look();
@@ -99,10 +101,6 @@
       this.polling.now();
     }
 
-    drawSelection(n) {
-      this.head.selected(n);
-    }
-
     drawNone() {
       const empty = !this.id || (this.status?.ready && !this.status.counts[""] && !this.status.bad.length);
       const missed = !empty && this.id && this.status?.ready && !this.grid.total && this.query.filter !== "bad";
@@ -118,10 +116,10 @@
       this.bad.hidden = !bad.length;
       this.grid.element.hidden = Boolean(bad.length);
       if (!bad.length) return;
-      const away = (ones) => this.askTrash(ones.map(({ pid }) => pid));
+      const away = (ones) => this.askTrash(ones.map(({ pid }) => pid).filter(Boolean)); // a folder has no id
       this.bad.replaceChildren(
         h("div", { class: "ds-section-head" }, h("h3", { text: t("dataset.bad_title", { n: bad.length }) }), h("span", { class: "grow" }), at.button(t("dataset.trash_all"), "delete", () => away(bad), "danger-quiet")),
-        ...bad.map((one) => h("div", { class: "ds-bad-row" }, icon("problem"), h("span", {}, h("strong", { text: one.name }), h("span", { text: at.sentence(one.reason) })), at.button(t("dataset.trash"), "delete", () => away([one]), "danger-quiet"))));
+        ...bad.map((one) => h("div", { class: "ds-bad-row" }, icon("problem"), h("span", {}, h("strong", { text: one.name }), h("span", { text: at.sentence(one.reason) })), one.pid ? at.button(t("dataset.trash"), "delete", () => away([one]), "danger-quiet") : null)));
     }
 
     // ---------------------------------------------------------------- acts

@@ -31,7 +31,7 @@
           return h("div", { class: "ds-bar-column", title: t("dataset.bucket", { size: `${width} \u00d7 ${height}`, n, part: cut }) },
             h("b", { text: String(n) }),
             h("i", { class: loss > 0.15 ? "warning" : "", style: { height: `${Math.max(2, Math.round((72 * n) / most))}px` } }),
-            h("span", { text: `${width}\u00d7${height}` }), h("small", { text: t("dataset.cut", { part: cut }) }));
+            h("span", { text: `${width}\u00d7${height}` }), h("small", { text: loss >= 0.0005 ? t("dataset.cut", { part: cut }) : "" }));
         })));
     }
   }

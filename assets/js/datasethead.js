@@ -13,7 +13,7 @@
       const later = (act) => { let timer; return () => { clearTimeout(timer); timer = setTimeout(act, SEARCH_AFTER); }; };
       this.undo = at.iconButton(t("dataset.undo"), "undo", () => view.turnBack("undo"));
       this.redo = at.iconButton(t("dataset.redo"), "redo", () => view.turnBack("redo"));
-      this.reload = at.iconButton(t("dataset.reload"), "reset", () => view.ask.reload(view.id).then(() => view.polling.now()));
+      this.reload = at.iconButton(t("dataset.reload"), "refresh", () => view.ask.reload(view.id).then(() => view.polling.now()));
       this.train = at.button(t("dataset.train_on"), "train", () => view.trainOn(), "primary");
       this.train.id = "ds-train";
       this.undo.id = "ds-undo";
@@ -31,16 +31,15 @@
       this.count = h("span", { class: "ds-count", role: "status" });
       this.edit = at.button(t("dataset.edit"), "edit", () => view.edit());
       this.edit.id = "ds-edit";
-      this.trash = at.button(t("dataset.trash"), "delete", () => view.askTrash([...view.grid.selection]), "danger-quiet");
-      this.none = at.button(t("dataset.select_none"), null, () => view.grid.selectNone());
+      this.picked = h("b");
+      this.selection = h("div", { class: "ds-selection", hidden: true }, this.picked, at.button(t("dataset.edit"), "edit", () => view.edit()), at.button(t("dataset.trash"), "delete", () => view.askTrash([...view.grid.selection]), "danger-quiet"), at.button(t("dataset.select_none"), null, () => view.grid.selectNone()));
       this.tags = at.button(t("dataset.tags"), "table", () => this.tags.setAttribute("aria-pressed", String(view.tags.toggle())));
       this.tags.id = "ds-tags";
-      this.buckets = at.button(t("dataset.buckets"), "runs", () => this.buckets.setAttribute("aria-pressed", String(view.buckets.toggle())));
+      this.buckets = at.button(t("dataset.buckets"), "shapes", () => this.buckets.setAttribute("aria-pressed", String(view.buckets.toggle())));
       this.buckets.id = "ds-buckets";
       this.rest = h("div", { class: "ds-rest-head" },
         h("div", { class: "ds-line" }, this.found, this.bar), this.chips,
-        h("div", { class: "ds-tools" }, h("label", { class: "search" }, icon("search"), this.search), this.sort, this.reverse, this.side, this.tags, this.buckets),
-        h("div", { class: "ds-tools ds-acts" }, this.count, this.none, h("span", { class: "grow" }), this.trash, this.edit));
+        h("div", { class: "ds-tools" }, h("label", { class: "search" }, icon("search"), this.search), this.sort, this.reverse, this.side, this.tags, this.buckets, h("span", { class: "grow" }), this.count, this.edit));
       this.element = h("header", { class: "ds-head" }, h("div", { class: "ds-top" }, view.sets.element, h("span", { class: "grow" }), h("span", { class: "actions" }, this.undo, this.redo, this.reload), this.train), this.rest);
       this.rest.hidden = true;
       this.drawUndo();
@@ -84,7 +83,7 @@
       const n = (key, number) => t(number === 1 ? `dataset.${key}_1` : `dataset.${key}`, { n: number });
       const concepts = layout.concepts > 1 || layout.kind === "kohya" ? `${n("concepts", layout.concepts)}, ` : "";
       const said = layout.kind ? [`${at.words[`dataset.layout.${layout.kind}`] ?? layout.kind}: ${concepts}${n("n_pictures", layout.pictures)}`] : [];
-      if (orphans.length) said.push(t("dataset.orphans", { n: orphans.length, name: orphans[0] }));
+      if (orphans.length) said.push(n("orphans", orphans.length).replace("{name}", orphans[0]));
       if (error) said.push(error);
       if (!ready) said.push(total ? t("dataset.reading", { done, total }) : t("dataset.looking"));
       this.found.textContent = said.join(" \u00b7 ");
@@ -102,18 +101,15 @@
       this.reload.disabled = !this.view.id;
     }
 
-    // How many are shown, or selected.
     shown() {
       const { grid, status } = this.view;
       const all = status?.counts[""] ?? 0;
-      if (this.picked > 1) this.count.textContent = t("dataset.selected", { n: this.picked });
-      else this.count.textContent = grid.total === all ? "" : t("dataset.shown", { n: grid.total, all });
+      this.count.textContent = grid.total === all ? "" : t("dataset.shown", { n: grid.total, all });
     }
 
     selected(n) {
-      this.picked = n;
-      this.none.hidden = this.trash.hidden = n < 2;
-      this.shown();
+      this.selection.hidden = n < 2;
+      this.picked.textContent = t("dataset.selected", { n });
     }
   }
 

@@ -4,6 +4,7 @@
   const at = window.atelier;
   const { t, h, icon } = at;
 
+  const OPENED = Date.now(); // in addresses whose version is not known: browsers keep pictures for a year
   const percent = (share) => `${+(100 * share).toFixed(1)} %`;
   const size = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
   const sides = ([width, height]) => `${width} \u00d7 ${height}`;
@@ -92,6 +93,7 @@
       ].filter(Boolean);
       this.rest.replaceChildren(
         ...[
+          detail.reason ? h("p", { class: "ds-note danger", text: at.sentence(detail.reason) }) : null,
           detail.beside ? h("p", { class: "muted ds-note", text: t("dataset.beside") }) : null,
           detail.texts.length ? h("section", {}, h("h3", { text: t("dataset.sees") }), h("ol", { class: "ds-sees" }, detail.texts.map((text) => h("li", { text: text || t("dataset.empty_text") })))) : null,
           detail.group.length > 1 ? this.group(detail) : null,
@@ -101,7 +103,7 @@
 
     group(detail) {
       return h("section", {}, h("h3", { text: t("dataset.group") }),
-        h("div", { class: "ds-group" }, detail.group.map((pid) => h("button", { type: "button", "aria-current": pid === detail.pid ? "true" : null, onclick: () => this.moves.pick(pid) }, h("img", { src: `/thumb/data/${this.set()}/${pid}`, alt: "" })))));
+        h("div", { class: "ds-group" }, detail.group.map((pid) => h("button", { type: "button", "aria-current": pid === detail.pid ? "true" : null, onclick: () => this.moves.pick(pid) }, h("img", { src: `/thumb/data/${this.set()}/${pid}?v=${OPENED}`, alt: "" })))));
     }
   }
 

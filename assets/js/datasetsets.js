@@ -12,7 +12,7 @@
       this.thumb = h("img", { class: "ds-set-thumb", alt: "", hidden: true });
       this.more = h("div", { class: "actions" },
         at.button(t("dataset.add_folder"), "folder", () => this.browse()),
-        at.button(t("dataset.new"), "upload", () => this.make()));
+        at.button(t("dataset.new"), "plus", () => this.make()));
       this.forget = at.iconButton(t("dataset.forget"), "stop", () => this.askForget());
       this.fill = at.iconButton(t("dataset.fill"), "upload", () => this.drop(this.current()));
       this.element = h("div", { class: "ds-set" }, this.thumb, this.select, this.fill, this.forget, this.more);
@@ -41,7 +41,7 @@
       this.thumb.hidden = !one?.thumb;
       if (one?.thumb && this.thumb.getAttribute("src") !== one.thumb) this.thumb.src = one.thumb;
       this.fill.hidden = !one;
-      this.forget.hidden = !one || one.own || one.id === this.draft;
+      this.forget.hidden = !one?.added;
     }
 
     choose(id) {
