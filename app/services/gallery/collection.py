@@ -55,7 +55,9 @@ class Collection:
         self._away: dict[str, Item] = {}  # in the trash, by pid
         self._written: set[str] = set()  # captions that were written since reading began
         self._alike = Likeness()
-        self._flags: tuple[Any, dict[str, tuple[str, ...]]] = (None, {})
+        self._flags: dict[str, tuple[str, ...]] = {}
+        self._flagged: tuple[Any, ...] = ()  # what the flags are made from
+        self._known_flags: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {}
         self._selected: dict[Any, list[Item]] = {}
         self._lengths: dict[tuple[str, str], dict[str, int]] = {}
 
@@ -118,13 +120,23 @@ class Collection:
     def flags(self, context: Context) -> dict[str, tuple[str, ...]]:
         """The filters that each picture is in, by pid."""
         with self._lock:
-            key = self.rev, context
-            if self._flags[0] != key:
-                long = self._too_long(context)
-                found = {pid: flags_of(item, context, self._alike, pid in long) for pid, item in self._items.items()}
-                self._flags = key, found
+            if self._flagged != (self.rev, context, self._alike):
+                if self._flagged[1:] != (context, self._alike):
+                    self._known_flags.clear()
+                self._flags = self._new_flags(context)
+                self._flagged = self.rev, context, self._alike
                 self._selected.clear()
-            return self._flags[1]
+            return self._flags
+
+    def _new_flags(self, context: Context) -> dict[str, tuple[str, ...]]:
+        """One caption changes at a time, mostly: the flags of other items are remembered."""
+        known = self._known_flags
+        stale = [item for item in self._items.values() if known.get(item.pid, ((), ()))[0] != (item.text, item.reason)]
+        long = self._too_long(stale, context)
+        for item in stale:
+            own = flags_of(item, context, self._alike, item.pid in long)
+            known[item.pid] = (item.text, item.reason), own
+        return {pid: known[pid][1] for pid in self._items}
 
     def counts(self, context: Context) -> dict[str, int]:
         """{"": pictures that can be trained, filter: n}."""
@@ -157,10 +169,10 @@ class Collection:
                 known.update(zip(new, encoder.lengths(new), strict=True))
             return known
 
-    def _too_long(self, context: Context) -> set[str]:
+    def _too_long(self, items: list[Item], context: Context) -> set[str]:
         limit = tokens.encoders(context.base, context.family)[-1].limit
         # a token has a byte or more, so that most captions need not be counted
-        maybe = [item for item in self._items.values() if len((item.text or "").encode()) > limit]
+        maybe = [item for item in items if len((item.text or "").encode()) > limit]
         lengths = self.lengths(context, maybe)
         return {item.pid for item in maybe if lengths[item.text or ""] > limit}
 
@@ -177,11 +189,12 @@ class Collection:
 
     def captions_written(self, texts: Mapping[Path, str | None]) -> None:
         """Caption files have these texts now; several pictures may share one."""
+        by_name = {path.relative_to(self.folder).as_posix(): text for path, text in texts.items()}
         with self._changing():
             for item in self._items.values():
-                path = self.caption_path(item)
-                if path in texts:
-                    item.written(path.relative_to(self.folder).as_posix(), texts[path])
+                name = item.caption_name(self.endings)
+                if name in by_name:
+                    item.written(name, by_name[name])
                     self._written.add(item.pid)
 
     def take_away(self, names: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Came:
-    """What came of an act. done: captions or pictures; read_again: the folder must be read, as memory does not know them."""
+    """What came of an act. done: captions or pictures; read_again: the folder must be, to know them."""
 
     label: str
     done: int

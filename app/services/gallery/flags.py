@@ -29,7 +29,7 @@ BLURRY, NEVER_BLURRY = 60.0, 200.0
 BLURRY_SHARE = 1 / 8  # of the set's median
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Likeness:
     """What only comparing pictures tells; complete when every picture was decoded.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from trainers.data.index import Entry
@@ -15,14 +15,20 @@ from trainers.data.text import lines_of
 from trainers.data.walk import walk
 
 SHOWN_LETTERS = 160
+Order = list[tuple[int, str]]
+
 DIGITS = re.compile(r"(\d+)")
 
 
 @dataclass(slots=True)
 class Item:
-    """A picture with its caption. What the file says is in `entry`; the caption may be of a table."""
+    """A picture with its caption. What the file says is in `entry`; the caption may be of a table.
+
+    order: sorts by name, 2.png before 10.png.
+    """
 
     pid: str
+    order: Order
     entry: Entry
     text: str | None  # None: no caption anywhere
     from_table: bool
@@ -55,7 +61,7 @@ class Item:
 
     def caption_name(self, endings: str) -> str:
         """The caption file beside it, or the one that it would get; below the folder."""
-        return self.entry.caption_name or str(PurePosixPath(self.name).with_suffix(endings.split(",")[0]))
+        return self.entry.caption_name or self.name.rpartition(".")[0] + endings.split(",")[0]
 
     def written(self, name: str, text: str | None) -> None:
         """The caption file has this text now; None: it is gone."""
@@ -93,7 +99,7 @@ def item_of(entry: Entry, layout: Layout) -> Item:
     listed = layout.lines_of(entry.name) if entry.caption is None and not entry.caption_name else None
     concept = layout.concept_of(entry.name)
     text = "\n".join(listed) if listed else entry.caption
-    return Item(pid_of(entry.name), entry, text, bool(listed), concept.name if concept else "")
+    return Item(pid_of(entry.name), _order(entry.name), entry, text, bool(listed), concept.name if concept else "")
 
 
 def pid_of(name: str) -> str:
@@ -101,8 +107,7 @@ def pid_of(name: str) -> str:
     return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
 
 
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sorts 2.png before 10.png."""
+def _order(name: str) -> Order:
     parts = DIGITS.split(name.casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
@@ -114,4 +119,4 @@ def first_picture(folder: Path) -> Item | None:
         changed_ns = (folder / found.name).stat().st_mtime_ns if found else 0
     except OSError:
         return None
-    return Item(pid_of(found.name), Entry(found.name, changed_ns=changed_ns), None, False, "") if found else None
+    return Item(pid_of(found.name), [], Entry(found.name, changed_ns=changed_ns), None, False, "") if found else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.services.gallery.flags import FILTERS
-from app.services.gallery.item import Item, natural
+from app.services.gallery.item import Item
 from trainers.errors import DataError
 
 SORTS = ("name", "size", "tokens", "shape", "new")
@@ -48,9 +48,9 @@ def select(items: Sequence[Item], query: Query, flags: Flags, group: Mapping[str
     """The items of a query in its order. tokens: number of tokens of an item's caption."""
     found = [item for item in items if _is_shown(item, query, flags)]
     if query.sort == "name" and query.filter == "near_duplicate":
-        return sorted(found, key=lambda item: (group[item.pid], natural(item.name)))
+        return sorted(found, key=lambda item: (group[item.pid], item.order))
     keys: dict[str, Key] = {
-        "name": lambda item: natural(item.name),
+        "name": lambda item: item.order,
         "size": lambda item: item.entry.width * item.entry.height,
         "tokens": tokens,
         "shape": lambda item: item.entry.width / max(1, item.entry.height),

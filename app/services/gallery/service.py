@@ -158,11 +158,11 @@ class Gallery:
 
     def detail(self, set_id: str, pid: str) -> Record:
         """{pid, name, width, height, bytes, caption: whole text, stamp: of the text on disk, caption_file: its name,
-        beside: the caption is from a table and saving makes a file that wins over it, locked: why the caption cannot be
-        edited or "", tags, prose: it reads as sentences, tokens: [{encoder, n, limit, chunks}], flags, reason: why it cannot be trained
-        or "", group: [pids of near-duplicates], url, thumb, cuts: [{resolution, bucket: [w, h], box: [left, top, right, bottom] in shares of
-        the picture, loss: share that is cut away, enlarged: factor or 0}], texts: what training will see, the first
-        few}.
+        beside: the caption is from a table and saving makes a file that wins over it, locked: why the caption cannot
+        be edited or "", tags, prose: it reads as sentences, tokens: [{encoder, n, limit, chunks}], flags, reason: why
+        it cannot be trained or "", group: [pids of near-duplicates], url, thumb, cuts: [{resolution, bucket: [w, h],
+        box: [left, top, right, bottom] in shares of the picture, loss: share that is cut away, enlarged: factor or 0}],
+        texts: what training will see, the first few}.
 
         tokens: n and limit without the begin and end marks; chunks: places in the text (letters) where the next chunk
         of 75 begins, or where the encoder stops reading.
