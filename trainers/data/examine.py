@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from trainers.data.decode import load
 ENOUGH = 256  # shorter side in pixels that hash and sharpness need
 SHARPNESS_SIDE = 256
 BITS = 64
+PAIRS_AT_ONCE = 2**17  # what fits into the cache of a processor
+BUNDLE = 64  # blocks whose pairs are joined together: joining looks at all places
 
 Hashes = NDArray[np.uint64]
 Places = NDArray[np.intp]
@@ -76,14 +79,14 @@ def near_duplicates(hashes: Sequence[int], distance: int = 5) -> list[list[int]]
 
 def _linked(values: Hashes, distance: int) -> Places:
     """For each of the different values the number of its group."""
-    roots = np.arange(len(values))
+    groups = np.arange(len(values))
     for mask in _masks(distance + 1):
         order = np.argsort(values & mask, kind="stable")
-        for first, second in _neighbours(values[order] & mask):
-            one, other = order[first], order[second]
-            near = np.bitwise_count(values[one] ^ values[other]) <= distance
-            roots = _joined(roots, one[near], other[near])
-    return roots
+        _, first, inverse = np.unique(groups[order], return_index=True, return_inverse=True)
+        roots = first[inverse]
+        _link(roots, values[order], mask, distance)
+        groups[order] = roots
+    return groups
 
 
 def _masks(count: int) -> list[np.uint64]:
@@ -91,34 +94,37 @@ def _masks(count: int) -> list[np.uint64]:
     return [np.uint64(sum(1 << bit for bit in range(start, BITS, count))) for start in range(count)]
 
 
-def _neighbours(keys: Hashes) -> Iterator[tuple[Places, Places]]:
-    """Every pair of places with the same key, where the keys are sorted; a step apart, then two, and so on."""
-    last = np.searchsorted(keys, keys, side="right") - 1
-    first = np.arange(len(keys))
-    step = 1
-    while len(first := first[first + step <= last[first]]):
-        yield first, first + step
-        step += 1
+def _link(roots: Places, values: Hashes, mask: np.uint64, distance: int) -> None:
+    """Join the groups of near values that agree under the mask; the values are sorted by what is under it."""
+    waiting: list[Places] = []
+    for first, end in _runs(values & mask):
+        rows = max(PAIRS_AT_ONCE // (end - first), 1)
+        for start in range(first, end - 1, rows):
+            rest, known = values[start:end], roots[start:end]
+            near = np.bitwise_count(rest[:rows, None] ^ rest) <= distance
+            near &= known[:rows, None] != known
+            # flat: numpy finds the places in two dimensions ten times slower
+            if not len(places := np.flatnonzero(near)):
+                continue
+            waiting.append(start + np.stack(np.divmod(places, end - start), axis=1))
+            if sum(map(len, waiting)) > PAIRS_AT_ONCE or len(waiting) >= BUNDLE:
+                _join(roots, np.concatenate(waiting))
+                waiting.clear()
+    if waiting:
+        _join(roots, np.concatenate(waiting))
 
 
-def _joined(roots: Places, one: Places, other: Places) -> Places:
-    """The groups after those pairs were put into one each."""
-    pairs = np.stack([roots[one], roots[other]], axis=1)
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    if not len(pairs):
-        return roots
-    parent = roots.tolist()
-    for left, right in pairs.tolist():
-        left, right = _root(parent, left), _root(parent, right)
-        parent[max(left, right)] = min(left, right)
-    roots = np.array(parent)
-    while (roots != roots[roots]).any():
-        roots = roots[roots]
-    return roots
+def _runs(keys: Hashes) -> list[tuple[int, int]]:
+    """First place and end of each row of two or more equal keys."""
+    if not len(keys):
+        return []
+    bounds = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
+    return [(first, end) for first, end in pairwise(bounds) if end - first > 1]
 
 
-def _root(parent: list[int], member: int) -> int:
-    while parent[member] != member:
-        parent[member] = parent[parent[member]]
-        member = parent[member]
-    return member
+def _join(roots: Places, pairs: Places) -> None:
+    """Put the groups of each pair of places into one. roots: for each place the first one of its group; is changed."""
+    while len(pairs := roots[pairs]) and len(pairs := pairs[pairs[:, 0] != pairs[:, 1]]):
+        roots[pairs.max(axis=1)] = pairs.min(axis=1)
+        while (roots != roots[roots]).any():
+            roots[:] = roots[roots]
