@@ -24,6 +24,7 @@ from trainers import preflight, resolve
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError
 from trainers.parameters import by_path, parameters, sections
+from trainers.paths import ASSETS
 from trainers.presets import presets
 
 
@@ -387,6 +388,30 @@ def test_the_numbers_of_a_finding_are_in_its_translation(studio: Studio, editor:
     assert [message for message in told if message.startswith("12 个标注里没有“zorblax”")]
     missing = tmp_path / "nowhere"
     assert said({"data.folder": str(missing)})["errors"]["data.folder"].startswith(f"文件夹 {missing} 不存在")
+
+
+def test_a_finding_with_a_remedy_has_a_button(studio: Studio, editor: DraftEditor, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/good.png").write_bytes((ASSETS / "samples/wuzzle-01.png").read_bytes())
+    (tmp_path / "pictures/bad.png").write_bytes(b"")
+    edited = editor.edit({"data.folder": str(tmp_path / "pictures")})
+    fixes = {f["fix"]["label"]: f["fix"] for f in describe(studio, editor, edited, texts("en"))["findings"] if f["fix"]}
+    assert fixes == {
+        "Fix: go on without them": {"label": "Fix: go on without them", "act": '{"data.skip_bad": true}'},
+        "Show in Data": {"label": "Show in Data", "filter": "no_caption"},
+    }
+    edited = editor.fix(fixes["Fix: go on without them"]["act"])
+    assert forms.get(edited.after, "data.skip_bad") is True
+    levels = {finding["level"] for finding in describe(studio, editor, edited, texts("en"))["findings"]}
+    assert levels == {"ok", "warning"}
+
+
+@pytest.mark.parametrize("wish", ["", "[]", "null", '{"run.nothing": 1}', '{"sample.prompts": 1}', "{"])
+def test_a_fix_that_the_app_never_offered_changes_nothing(editor: DraftEditor, wish: str) -> None:
+    before = editor.current().after
+    with pytest.raises(ConfigError):
+        editor.fix(wish)
+    assert editor.current().after == before
 
 
 def test_presets_are_offered_by_title(studio: Studio) -> None:

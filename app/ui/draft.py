@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.ui import forms
 from trainers import resolve
+from trainers.errors import ConfigError
 from trainers.parameters import by_path, parameters
 
 if TYPE_CHECKING:
@@ -93,6 +95,14 @@ class DraftEditor:
                 if path not in by_path() and path not in ("schema_version", *resolve.PRESET_ONLY):
                     raise resolve.unknown_key(path)
         return self._change(lambda draft: (draft.preset, forms.complete(values)))
+
+    def fix(self, wish: str) -> Edited:
+        """Take the values of a finding's button: JSON by dotted path. Raises ConfigError for anything else."""
+        try:
+            raws = {path: forms.show(by_path()[path], value) for path, value in json.loads(wish).items()}
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ConfigError("fix", f"{wish[:80]!r} is no set of values.") from error
+        return self.edit(raws)
 
     def _with_own(self, draft: Draft, name: str) -> forms.Values:
         return forms.with_preset(draft.values, self.preset(draft.preset), self.preset(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from app.ui.draft import DraftEditor, Edited
 from app.ui.texts import Texts
 from trainers.config import TrainConfig
 from trainers.parameters import by_path, parameters
+from trainers.preflight import Fix
 
 if TYPE_CHECKING:
     from app.services.studio import FieldError, Preview, Studio
@@ -59,9 +61,22 @@ def _problems(preview: Preview, texts: Texts) -> dict[str, str]:
     return {f.field: " ".join(filter(None, words)) for f, words in told if f.level == "problem" and f.field}
 
 
-def _findings(preview: Preview, texts: Texts) -> list[dict[str, str]]:
+def _findings(preview: Preview, texts: Texts) -> list[dict[str, Any]]:
     told = ((finding, texts.finding(finding)) for finding in preview.findings)
-    return [{"level": f.level, "message": message, "hint": hint, "field": f.field} for f, (message, hint) in told]
+    return [
+        {"level": f.level, "message": message, "hint": hint, "field": f.field, "fix": _fix(f.fix, texts)}
+        for f, (message, hint) in told
+    ]
+
+
+def _fix(fix: Fix | None, texts: Texts) -> dict[str, Any] | None:
+    """The button of a finding. act: values by dotted path, for the act "fix"; filter: of the pictures to look at."""
+    if fix is None:
+        return None
+    words = texts(f"fix.{fix.label}")
+    if fix.kind == "show":
+        return {"label": words, "filter": fix.filter}
+    return {"label": texts("fix", what=words), "act": json.dumps(fix.values)}
 
 
 def _plan(preview: Preview, studio: Studio, texts: Texts) -> dict[str, Any] | None:

@@ -102,13 +102,14 @@ class Forms:
         button.click(start, list(fields.values()), self._state, **QUIET)
 
     def _act(self, event: gr.EventData) -> list[Any]:
-        """What a widget asks for: {"do": "model" | "reset" | "toml" | "look", "value": text}."""
+        """What a widget asks for: {"do": "model" | "reset" | "toml" | "fix" | "look", "value": text}."""
         asked = event._data if isinstance(event._data, dict) else {}
         action, value = asked.get("do"), asked.get("value")
         acts: dict[Any, Callable[[str], Edited]] = {
             "model": self._editor.choose_model,
             "reset": self._editor.reset,
             "toml": self._editor.load_toml,
+            "fix": self._editor.fix,
             "look": lambda _: self._editor.current(),
         }
         if action not in acts or not isinstance(value, str):

@@ -110,7 +110,16 @@
       h("div", {},
         h("span", { class: "visually-hidden", text: t(`plan.${finding.level}`) }),
         h("span", { text: at.sentence(finding.message) }),
-        finding.hint ? h("span", { class: "hint", text: finding.hint }) : null),
+        finding.hint ? h("span", { class: "hint", text: finding.hint }) : null,
+        finding.fix ? fix(finding.fix, form) : null),
     )));
+  }
+
+  function fix({ label, act, filter }, form) {
+    if (act) return at.button(label, null, () => at.act("fix", act), "small");
+    return at.button(label, null, () => {
+      at.emit("dataset", { filter, folder: form.folder });
+      at.go("dataset");
+    }, "small");
   }
 })();
