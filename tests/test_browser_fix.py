@@ -1,0 +1,57 @@
+"""The buttons of findings, in a real browser: one mends the draft, the other shows the pictures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed", exc_type=ImportError)
+
+from playwright.sync_api import Browser, expect
+
+from tests.browser import CHROMIUM, chromium, serving, tab
+from tests.checks import add_picture
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not CHROMIUM and not os.environ.get("ATELIER_FORBID_SKIPS"), reason="there is no Chromium on this machine"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    pictures = tmp_path / "data/pictures"
+    add_picture(pictures / "plain.png")
+    (pictures / "broken.png").write_bytes(b"")
+    command = [sys.executable, "-m", "tests.serve", str(tmp_path / "data"), "{port}", "slow"]
+    with serving(command, tmp_path / "app.log") as url:
+        yield url
+
+
+def test_a_problem_is_mended_and_pictures_are_shown(url: str, browser: Browser) -> None:
+    with tab(browser) as (page, watch):
+        page.goto(f"{url}/", wait_until="commit")
+        problem = page.locator(".checks .problem")
+        expect(problem).to_contain_text("1 picture cannot be read: broken.png")
+        problem.get_by_role("button", name="Fix: go on without them").click()
+        expect(problem).to_have_count(0)
+        expect(page.locator(".checks .warning")).to_contain_text(
+            ["Go on without 1 picture", "1 picture without caption"]
+        )
+        expect(page.locator("#t-start")).to_be_enabled()
+        page.locator(".checks li", has_text="without caption").get_by_role("button", name="Show in Data").click()
+        page.wait_for_url("**/#dataset")
+        expect(page.locator(".at-dataset .ds-cell")).to_have_count(1)
+        watch.assert_clean()
