@@ -53,6 +53,12 @@ def write_caption(path: Path, text: str) -> bool:
     return True
 
 
+def cleaned(text: str) -> str:
+    """The text as it will be read again: LF between lines, no byte order mark, no signs that a file cannot hold."""
+    whole = text.encode("utf-8", "ignore").decode()  # a half of a surrogate pair goes
+    return whole.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").lstrip("\ufeff")
+
+
 def caption_text(path: Path) -> str | None:
     """The text of a caption file, None when there is no file. Raises TextError, OSError."""
     try:
@@ -156,7 +162,8 @@ class Journal:
 
     def apply(self, label: str, changes: Sequence[Change]) -> Outcome:
         """Write every file that still holds the text the change was made from. Raises OSError for the journal only."""
-        return self._act(label, lambda act: changes)
+        clean = [Change(one.path, one.before, None if one.after is None else cleaned(one.after)) for one in changes]
+        return self._act(label, lambda act: clean)
 
     def trash(self, label: str, folder: Path, files: Iterable[Path]) -> Outcome:
         """Move files of a data set into its own trash, at the places that they have in the folder."""

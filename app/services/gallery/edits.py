@@ -12,7 +12,7 @@ from app.services.gallery.details import shown, stamp_of
 from app.services.gallery.item import Item
 from trainers.data import operations
 from trainers.data.decode import PICTURE_ENDINGS
-from trainers.data.edits import TRASH, Change, Move, Outcome, Skipped, caption_text
+from trainers.data.edits import TRASH, Change, Move, Outcome, Skipped, caption_text, cleaned
 from trainers.data.operations import TAKES_TAGS_APART, Operation, edited
 from trainers.data.tags import frequencies, is_tags
 from trainers.data.text import TextError
@@ -54,7 +54,7 @@ def save(collection: Collection, item: Item, text: str, stamp: str) -> Record:
         return {"conflict": shown(now or ""), "stamp": stamp_of(now)}
     if text == shown(item.text if now is None and item.text else now or ""):
         return {}
-    after = text.replace("\r\n", "\n")
+    after = cleaned(text)
     after += (now or "")[len(shown(now or "")) :] if after else ""
     came = _written(collection, f"caption: {item.name}", [Change(path, now, after)])
     if came.skipped:
