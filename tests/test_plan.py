@@ -181,7 +181,7 @@ def test_disk_holds_the_kept_checkpoints_and_the_one_being_written(every: int, k
 
 
 def test_disk_rises_with_pictures() -> None:
-    assert plan.forecast(flux(), CARD_24, 200).disk_gib > plan.forecast(flux(), CARD_24, 20).disk_gib
+    assert plan.forecast(flux(), CARD_24, 200).cache_gib > plan.forecast(flux(), CARD_24, 20).cache_gib
 
 
 # --------------------------------------------------------------------------- words
