@@ -57,7 +57,7 @@ def errors_by_path(errors: list[FieldError]) -> dict[str, str]:
 
 
 def _problems(preview: Preview, texts: Texts) -> dict[str, str]:
-    told = ((finding, texts.finding(finding)) for finding in preview.findings)
+    told = ((finding, texts.finding(finding)) for finding in reversed(preview.findings))  # the first of several stays
     return {f.field: " ".join(filter(None, words)) for f, words in told if f.level == "problem" and f.field}
 
 

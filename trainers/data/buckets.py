@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 MAX_ASPECT = 3
@@ -31,6 +31,7 @@ def bucket_sizes(resolution: int, step: int) -> tuple[Size, ...]:
     return tuple(sorted(sizes))
 
 
+@lru_cache(2**16)  # a check looks at all pictures again at every change of a setting
 def bucket_of(
     width: int, height: int, resolution: int, step: int, *, aspect: Aspect = "buckets", upscale: bool = True
 ) -> Size:
