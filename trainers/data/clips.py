@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,26 +94,28 @@ def _moving_frames(path: Path) -> Iterator[Frame]:
         start = Fraction(0)
         for shown in ImageSequence.Iterator(picture):
             still = to_rgb(shown.copy(), "white")
-            shown_ms = Fraction(shown.info.get("duration") or 0)
-            end = start + (shown_ms if shown_ms >= SHORTEST_MS else STANDARD_MS) / 1000
+            shown_ms = shown.info.get("duration") or 0
+            end = start + Fraction(shown_ms if shown_ms >= SHORTEST_MS else STANDARD_MS) / 1000
             yield Frame(start, end, still.copy)
             start = end
 
 
 def _moving_info(path: Path) -> ClipInfo:
-    frames = 0
+    width, height, frames, end = 0, 0, 0, Fraction(1)
     for frame in _moving_frames(path):
+        (width, height), end = frame.picture().size, frame.end
         frames += 1
-    return ClipInfo(*frame.picture().size, frames, float(frames / frame.end))
+    return ClipInfo(width, height, frames, float(frames / end))
 
 
 def _video_frames(path: Path) -> Iterator[Frame]:
     with _video(path) as (container, stream):
         step = 1 / (stream.average_rate or Fraction(25))
         for number, frame in enumerate(container.decode(stream)):
-            timed = frame.pts is not None and frame.time_base is not None
-            start = frame.pts * frame.time_base if timed else number * step
-            yield Frame(start, start + step, lambda frame=frame: _upright(frame))
+            start = number * step
+            if frame.pts is not None and frame.time_base is not None:
+                start = frame.pts * frame.time_base
+            yield Frame(start, start + step, partial(_upright, frame))
 
 
 def _video_info(path: Path) -> ClipInfo:
@@ -130,7 +133,7 @@ def _video_info(path: Path) -> ClipInfo:
 
 
 def _upright(frame: VideoFrame) -> Image.Image:
-    picture = frame.to_image()
+    picture: Image.Image = frame.to_image()
     turn = UPRIGHT.get(frame.rotation % 360)
     return picture if turn is None else picture.transpose(turn)
 

@@ -15,8 +15,8 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from trainers.data.colours import to_alpha, to_grey, to_rgb
-from trainers.data.ends import gif_frames, is_cut_off, png_chunks
-from trainers.data.kinds import HEAD_BYTES, SIGNATURES, UnreadableError, readers_of
+from trainers.data.ends import gif_frames, is_cut_off, png_chunks, tiff_end
+from trainers.data.kinds import HEAD_BYTES, UnreadableError, readers_of
 from trainers.errors import MissingPackageError
 
 # .heic, .heif, .hif and .jxl need a package, and are listed all the same: such a file must not go unseen
@@ -67,11 +67,16 @@ def read_header(path: Path) -> Header:
     with BufferedReader(FileIO(path), HEADER_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
-        picture = open_image(file, head)
-        if is_cut_off(file, size, picture):
+        readers = _readers(head)
+        # before Pillow, whose message would be that of whatever is missing first
+        if is_cut_off(file, size, readers[0]):
+            raise UnreadableError("the file is cut off")
+        picture = _opened(file, readers)
+        if picture.format == "TIFF" and tiff_end(picture) > size:
             raise UnreadableError("the file is cut off")
         width, height = picture.size
-        if _orientation(picture, file) in TURNED:
+        # a TIFF turns itself
+        if picture.format != "TIFF" and _orientation(picture, file) in TURNED:
             width, height = height, width
         return Header(width, height, picture.has_transparency_data, _frames(picture, file))
 
@@ -110,14 +115,21 @@ def load(file: BinaryIO, at_least: int | None = None) -> Image.Image:
 
 def open_image(file: BinaryIO, head: bytes) -> Image.Image:
     """Pillow's picture, not decoded yet. head: the first HEAD_BYTES of the file. Raises one of DECODE_ERRORS."""
+    return _opened(file, _readers(head))
+
+
+def _readers(head: bytes) -> tuple[str, ...]:
     if not head:
         raise UnreadableError("the file is empty")
-    readers = readers_of(head)
+    return readers_of(head)
+
+
+def _opened(file: BinaryIO, readers: tuple[str, ...]) -> Image.Image:
     _allow_large()
     try:
         return Image.open(file, formats=readers)
     except UnidentifiedImageError as error:
-        known = any(head.startswith(signature) for signature, _ in SIGNATURES)
+        known = len(readers) == 1
         cause = "its header is damaged or cut off" if known else "not a picture, whatever its name says"
         raise UnreadableError(cause) from error
 

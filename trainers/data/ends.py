@@ -17,13 +17,13 @@ ISO_MEDIA = (b"ftyp", b"meta", b"moov", b"mdat", b"free", b"skip", b"uuid")
 BLOCK = 2**20
 
 
-def is_cut_off(file: BinaryIO, size: int, picture: Image.Image) -> bool:
-    """Whether bytes are missing at the end. Bytes after the end are no fault. Unknown formats: False.
+def is_cut_off(file: BinaryIO, size: int, reader: str) -> bool:
+    """Whether bytes are missing at the end. Bytes after the end are no fault. Of TIFF and rare formats: False.
 
-    file: open at any place; size: of the file in bytes; picture: as Pillow opened it from this file.
+    file: open at any place, which changes; size: of the file in bytes; reader: of Pillow.
     """
-    match picture.format:
-        case "JPEG" | "MPO":
+    match reader:
+        case "JPEG":
             return _jpeg(file, size)
         case "PNG":
             return not any(kind == b"IEND" and end <= size for kind, _, end in png_chunks(file))
@@ -33,8 +33,6 @@ def is_cut_off(file: BinaryIO, size: int, picture: Image.Image) -> bool:
             return gif_frames(file) is None
         case "BMP":
             return _bmp_end(file) > size
-        case "TIFF":
-            return _tiff_end(picture) > size
         case "AVIF" | "HEIF":
             return _iso(file, size)
     return False
@@ -57,7 +55,7 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 def gif_frames(file: BinaryIO) -> int | None:
     """Number of pictures in a GIF; None when it is cut off. One that lacks nothing but its last byte is whole."""
     file.seek(10)
-    screen = file.read(3)
+    screen = file.read(3).ljust(3, b"\0")
     file.seek(_table_bytes(screen[0]), os.SEEK_CUR)
     frames = 0
     while (block := file.read(1)) not in (b";", b""):
@@ -132,7 +130,7 @@ def _bmp_end(file: BinaryIO) -> int:
     return int(pixels + row * abs(height))
 
 
-def _tiff_end(picture: Image.Image) -> int:
+def tiff_end(picture: Image.Image) -> int:
     """Where the last strip or tile of the first page ends."""
     assert isinstance(picture, TiffImageFile)
     tags = picture.tag_v2

@@ -64,7 +64,7 @@ def readers_of(head: bytes) -> tuple[str, ...]:
     if reader is None and head[4:8] == b"ftyp":
         reader = _iso_reader(head)
     if reader in EXTRAS:
-        _register(reader)
+        teach(reader)
     if reader:
         return (reader,)
     if stranger := _stranger(head):
@@ -108,7 +108,7 @@ def _text_kind(head: bytes) -> str | None:
 
 
 @lru_cache
-def _register(reader: str) -> None:
+def teach(reader: str) -> None:
     """Teach Pillow a format by its optional package. Raises MissingPackageError."""
     title, package, module = EXTRAS[reader]
     try:
