@@ -50,6 +50,8 @@ class Collection:
         self.facts = Facts()
         self.closed = threading.Event()
         self.rev = 0
+        self.reading = 0
+        self._is_read = self._again = False
         self._lock = threading.RLock()
         self._items: dict[str, Item] = {}
         self._away: dict[str, Item] = {}  # in the trash, by pid
@@ -71,11 +73,31 @@ class Collection:
 
     # reading
 
-    def begin_reading(self) -> None:
+    def wants_reading(self) -> bool:
+        """Ask for the folder to be read; True when the caller must do so, False when who reads it will do it again."""
         with self._lock:
-            self.progress = Progress()
+            self._again = self._is_read
+            if not self._is_read:
+                self._is_read, self.progress = True, Progress()
+            return not self._again
+
+    def begin_reading(self) -> int:
+        """A number that says which reading this is."""
+        with self._lock:
+            self._again = False
             self._written.clear()
             self._away.clear()
+            self.reading += 1
+            return self.reading
+
+    def end_reading(self, error: str = "") -> bool:
+        """False when the folder must be read again. error: why it could not be read."""
+        with self._lock:
+            if self._again and not error:
+                return False
+            count = len(self._items)
+            self._is_read, self.progress = False, Progress(ready=True, done=count, total=count, error=error)
+            return True
 
     def add(self, items: Iterable[Item]) -> None:
         """More items, in the order of the walk."""

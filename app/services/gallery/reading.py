@@ -27,19 +27,21 @@ class Closed(Exception):
 
 def read(collection: Collection, cache: Path) -> None:
     """Fill a collection from its folder, ending early when it is closed. cache: DATA_DIR/cache."""
+    is_done, number = False, 0
     try:
-        _read(collection, cache)
+        while not is_done:
+            number = collection.begin_reading()
+            _read(collection, cache)
+            is_done = collection.end_reading()
     except Closed:
         return
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        collection.progress = Progress(ready=True, error=f"The folder cannot be read: {reason}.")
-        return
+        collection.end_reading(f"The folder cannot be read: {(error.strerror or str(error)).lower()}.")
     except Exception:  # the boundary of this thread: the page says that something is wrong
         log.exception("%s could not be read", collection.folder)
-        collection.progress = Progress(ready=True, error="The folder could not be read. The terminal says why.")
-        return
-    _make_thumbnails(collection, cache / "thumbs")
+        collection.end_reading("The folder could not be read. The terminal says why.")
+    else:
+        _make_thumbnails(collection, cache / "thumbs", number)
 
 
 def _read(collection: Collection, cache: Path) -> None:
@@ -60,7 +62,6 @@ def _read(collection: Collection, cache: Path) -> None:
         if (item := by_name.get(entry.name)) and item.entry.changed_ns == entry.changed_ns:
             item.examined(entry)
     collection.compare()
-    collection.progress = Progress(ready=True, done=len(found), total=len(found))
 
 
 def _entries(collection: Collection, cache: Path, leftovers: Leftovers, content: bool) -> Iterator[Entry]:
@@ -80,10 +81,10 @@ def _concepts(layout: Layout) -> int:
     return len({concept.name for concept in layout.concepts.values() if concept.name})
 
 
-def _make_thumbnails(collection: Collection, cache: Path) -> None:
-    """Ahead of the page, so that turning it waits for nothing."""
+def _make_thumbnails(collection: Collection, cache: Path, number: int) -> None:
+    """Ahead of the page, so that turning it waits for nothing. number: of the reading that this is the end of."""
     for item in collection.items():
-        if collection.closed.is_set():
+        if collection.closed.is_set() or collection.reading != number:
             return
         try:
             files.thumbnail(collection.folder / item.name, cache, files.GALLERY_PX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ SHOWN_BY_BROWSERS = {
 Record = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Cover:
+    """The picture that a set is shown by while it is not open."""
+
+    folder: Path
+    item: Item
+
+
 class Gallery:
     """Data sets below DATA_DIR/datasets, folders that the owner added, and folders of the draft. Safe from any thread.
 
@@ -62,15 +71,15 @@ class Gallery:
         self._places = Places(data_dir, draft_folders)
         self._lock = threading.Lock()
         self._open: OrderedDict[str, Collection] = OrderedDict()  # the last used last
-        self._reading: dict[str, threading.Thread] = {}
-        self._covers: dict[str, Item | None] = {}
+        self._readers: dict[str, threading.Thread] = {}
+        self._covers: dict[str, Cover | None] = {}
 
     def close(self) -> None:
         """End the threads."""
         with self._lock:
             for collection in self._open.values():
                 collection.closed.set()
-            readers = [*self._reading.values()]
+            readers = [*self._readers.values()]
         for reader in readers:
             reader.join(timeout=CLOSING_S)
 
@@ -88,6 +97,9 @@ class Gallery:
     def forget(self, set_id: str) -> None:
         """Take an added folder out of the list; its files stay."""
         self._places.forget(set_id)
+        with self._lock:
+            if collection := self._open.pop(set_id, None):
+                collection.closed.set()
 
     def create(self, name: str) -> str:
         """Make an empty data set below DATA_DIR/datasets; its id. Raises DataError for a name that is taken."""
@@ -134,9 +146,7 @@ class Gallery:
 
     def reload(self, set_id: str) -> None:
         """Look at the folder again in the background; what is known stays in sight meanwhile."""
-        collection = self._collection(set_id)
-        with self._lock:
-            self._read(collection)
+        self._read(self._collection(set_id))
 
     def page(self, set_id: str, query: Record, first: int, count: int) -> Record:
         """{rev, total, first, items: [[pid, name, width, height, caption (its first 160 letters), lines: their number,
@@ -235,13 +245,13 @@ class Gallery:
         """The file of a picture. Raises FileNotFoundError."""
         with self._lock:
             collection, cover = self._open.get(set_id), self._covers.get(set_id)
-        item = collection.find(pid) if collection else cover
-        if item is None or item.pid != pid:
+        if collection:
+            item, folder = collection.find(pid), collection.folder
+        else:
+            item, folder = (cover.item, cover.folder) if cover and cover.item.pid == pid else (None, Path())
+        if item is None or not (folder / item.name).is_file():
             raise FileNotFoundError(pid)
-        path = self._places.get(set_id).folder / item.name
-        if not path.is_file():
-            raise FileNotFoundError(path)
-        return path
+        return folder / item.name
 
     def thumbnail(self, set_id: str, pid: str) -> Path:
         """A WebP of at most 320 px. Raises FileNotFoundError, or one of DECODE_ERRORS."""
@@ -271,14 +281,11 @@ class Gallery:
             return collection
 
     def _read(self, collection: Collection) -> None:
-        """Read the folder in a thread, unless one does."""
-        known = self._reading.get(collection.id)
-        if known and known.is_alive() and not collection.progress.ready:
-            return
-        collection.begin_reading()
-        reader = threading.Thread(target=read, args=(collection, self._cache), name="gallery", daemon=True)
-        self._reading[collection.id] = reader
-        reader.start()
+        """Read the folder in a thread; when one does, it will do it again."""
+        if collection.wants_reading():
+            reader = threading.Thread(target=read, args=(collection, self._cache), name="gallery", daemon=True)
+            self._readers[collection.id] = reader
+            reader.start()
 
     def _card(self, place: Place) -> Record:
         with self._lock:
@@ -298,9 +305,11 @@ class Gallery:
 
     def _cover(self, place: Place) -> Item | None:
         """The first picture of a set that is not open."""
-        if place.id not in self._covers:
-            self._covers[place.id] = first_picture(place.folder)
-        return self._covers[place.id]
+        if not self._covers.get(place.id):
+            found = first_picture(place.folder)
+            self._covers[place.id] = Cover(place.folder, found) if found else None
+        cover = self._covers[place.id]
+        return cover.item if cover else None
 
     def _targets(self, collection: Collection, scope: Record) -> list[Item]:
         if isinstance(pids := scope.get("pids"), list):
