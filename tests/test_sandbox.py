@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from trainers import cli, resolve
-from trainers.data.folder import scan
+from trainers.data.folder import scan_folder
 from trainers.paths import ASSETS
 from trainers.rundir import RunDir, all_records
 from trainers.sandbox import quality, scenes
@@ -30,13 +30,14 @@ def test_shipped_weights_are_small() -> None:
 
 
 def test_sample_pictures_show_the_concept_and_name_it() -> None:
-    found = scan(ASSETS / "samples", ".txt")
+    found = scan_folder(ASSETS / "samples", ".txt", None)
     assert len(found.pictures) == 12 and not found.bad
     for picture in found.pictures:
-        assert picture.caption and scenes.CONCEPT_WORD in picture.caption
+        (caption,) = picture.lines or ()
+        assert scenes.CONCEPT_WORD in caption
         reading = scenes.read(Image.open(picture.path))
         assert reading.shape == scenes.CONCEPT_WORD
-        assert reading.colour is not None and reading.colour in picture.caption
+        assert reading.colour is not None and reading.colour in caption
 
 
 def test_default_run_teaches_the_concept_and_leaves_the_rest(tmp_path: Path) -> None:
