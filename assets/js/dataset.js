@@ -15,14 +15,26 @@
     at.on("form", () => view.panel.look());
   };
 
+  // What only shows something comes as nothing when it cannot be had; acts say why.
+  function answering(server) {
+    const quiet = (name) => async (request) => {
+      const answer = await server[name](request);
+      return answer?.error ? null : answer;
+    };
+    return new Proxy(server, { get: (_, name) => (["pictures", "detail", "tags", "histogram"].includes(name) ? quiet(name) : server[name]) });
+  }
+
+  // A number of things: the text has a form of its own for one.
+  at.some = (key, n) => t(n === 1 ? `${key}_1` : key, { n });
+
   class Dataset {
     constructor(root, { filters, sorts, limits }, server, upload) {
-      Object.assign(this, { root, ask: server, filters, id: "", status: null, query: { filter: "", search: "", tag: "", sort: "name", reverse: false }, rev: null });
-      this.sets = new at.DatasetSets({ ask: server, opened: (id) => this.open(id), zone: (options) => new at.DropZone({ upload, limits, ...options }) });
-      this.grid = new at.DatasetGrid({ fetch: (first, count) => this.id ? server.pictures([this.id, this.query, first, count]).then((answer) => (answer?.error ? null : answer)) : null, chosen: (pid) => this.panel.open(pid), selected: (n) => this.head.selected(n) });
-      this.panel = new at.DatasetPanel({ ask: server, set: () => this.id, moves: { step: (by) => this.grid.step(by), trash: (pids) => this.askTrash(pids), pick: (pid) => this.pick(pid) }, saved: (key, answer) => this.saved(key, answer) });
-      this.tags = new at.DatasetTags({ ask: (limit) => server.tags([this.id, { ...this.query, tag: "" }, limit]), pick: (tag) => this.filter({ tag }), edit: (begin) => this.edit(begin) });
-      this.buckets = new at.DatasetBuckets(() => server.histogram(this.id));
+      Object.assign(this, { root, ask: answering(server), filters, id: "", status: null, query: { filter: "", search: "", tag: "", sort: "name", reverse: false }, rev: null });
+      this.sets = new at.DatasetSets({ ask: this.ask, opened: (id) => this.open(id), zone: (options) => new at.DropZone({ upload, limits, ...options }) });
+      this.grid = new at.DatasetGrid({ fetch: (first, count) => this.id ? this.ask.pictures([this.id, this.query, first, count]) : null, chosen: (pid) => this.panel.open(pid), selected: (n) => this.head.selected(n) });
+      this.panel = new at.DatasetPanel({ ask: this.ask, set: () => this.id, moves: { step: (by) => this.grid.step(by), trash: (pids) => this.askTrash(pids), pick: (pid) => this.pick(pid) }, saved: (key, answer) => this.saved(key, answer) });
+      this.tags = new at.DatasetTags({ ask: (limit) => this.id ? this.ask.tags([this.id, { ...this.query, tag: "" }, limit]) : [], pick: (tag) => this.filter({ tag }), edit: (begin) => this.edit(begin) });
+      this.buckets = new at.DatasetBuckets(() => (this.id ? this.ask.histogram(this.id) : []));
       this.head = new at.DatasetHead(this, sorts);
       this.bad = h("div", { class: "ds-bad", hidden: true });
       this.none = h("div", { class: "empty ds-none", hidden: true });
@@ -47,6 +59,7 @@
       this.panel.editor.flush();
       await this.panel.editor.queue;
       Object.assign(this, { id, status: null, rev: null });
+      this.toast?.remove(); // its Undo was about another set
       Object.assign(this.query, { filter: "", search: "", tag: "" });
       this.head.clear();
       this.tags.chosen = "";
@@ -61,16 +74,24 @@
       if (!id) return void this.drawNone();
       const status = await this.ask.open(id);
       if (!status || id !== this.id) return 2000;
-      if (status.error && !status.counts) return void at.toast(status.error, "danger");
+      if (!status.counts) return this.gone(status.error);
       this.status = status;
       this.head.draw();
-      this.sets.count(id, status.counts[""]);
+      if (status.ready) this.sets.count(id, status.counts[""]);
       if (status.rev !== this.rev) {
         this.rev = status.rev;
         await this.refresh();
       }
       this.drawNone();
       return status.ready ? 3000 : 400;
+    }
+
+    // The folder went away, or is no set any more.
+    async gone(error) {
+      at.toast(error, "danger");
+      this.sets.id = this.id = "";
+      await this.sets.look();
+      return 2000;
     }
 
     // The list as it is now, where one is.
@@ -85,6 +106,7 @@
     async filter(changes) {
       Object.assign(this.query, changes);
       if (changes.tag === "") this.tags.chosen = "";
+      this.grid.selectNone(); // nobody should delete what is out of sight
       this.head.draw();
       this.drawBad();
       await this.grid.reload();
@@ -97,12 +119,13 @@
       if (!key.startsWith(`${this.id}/`)) return;
       this.grid.put(item, rev);
       Object.assign(this.status, { undo, redo });
+      this.toast?.remove(); // Undo is about this caption now
       this.head.drawUndo();
       this.polling.now();
     }
 
     drawNone() {
-      const empty = !this.id || (this.status?.ready && !this.status.counts[""] && !this.status.bad.length);
+      const empty = (!this.id && this.sets.known) || (this.status?.ready && !this.status.counts[""] && !this.status.bad.length);
       const missed = !empty && this.id && this.status?.ready && !this.grid.total && this.query.filter !== "bad";
       this.none.hidden = !empty && !missed;
       this.grid.element.hidden = !this.none.hidden || !this.bad.hidden;
@@ -118,7 +141,7 @@
       if (!bad.length) return;
       const away = (ones) => this.askTrash(ones.map(({ pid }) => pid).filter(Boolean)); // a folder has no id
       this.bad.replaceChildren(
-        h("div", { class: "ds-section-head" }, h("h3", { text: t("dataset.bad_title", { n: bad.length }) }), h("span", { class: "grow" }), at.button(t("dataset.trash_all"), "delete", () => away(bad), "danger-quiet")),
+        h("div", { class: "ds-section-head" }, h("h3", { text: at.some("dataset.bad_title", bad.length) }), h("span", { class: "grow" }), at.button(t("dataset.trash_all"), "delete", () => away(bad), "danger-quiet")),
         ...bad.map((one) => h("div", { class: "ds-bad-row" }, icon("problem"), h("span", {}, h("strong", { text: one.name }), h("span", { text: at.sentence(one.reason) })), one.pid ? at.button(t("dataset.trash"), "delete", () => away([one]), "danger-quiet") : null)));
     }
 
@@ -143,7 +166,7 @@
     }
 
     askTrash(pids) {
-      at.dialog(t("dataset.trash_title", { n: pids.length }), h("p", { text: t("dataset.trash_note") }), [[t("common.cancel"), ""], [t("dataset.trash"), "danger", async () => {
+      at.dialog(t("dataset.trash_title", { what: at.some("dataset.n_pictures", pids.length) }), h("p", { text: t("dataset.trash_note") }), [[t("common.cancel"), ""], [t("dataset.trash"), "danger", async () => {
         const answer = await this.ask.trash([this.id, pids]);
         if (answer?.done) this.grid.selectNone();
         await this.acted(answer, "done");
@@ -161,7 +184,7 @@
     async acted(answer, name) {
       if (!answer || answer.error) return void at.toast(answer?.error ?? t("common.no_answer"), "danger");
       this.toast?.remove();
-      const said = t(`dataset.did_${name}`, { what: at.editLabel(answer.label), n: answer.done });
+      const said = t(`dataset.did_${name}`, { what: at.editLabel(answer.label), files: at.some("dataset.files", answer.done) });
       const left = answer.skipped.length ? ` ${t("dataset.skipped", { n: answer.skipped.length, name: answer.skipped[0][0], reason: answer.skipped[0][1] })}` : "";
       const action = name === "undo" ? (answer.redo ? [t("dataset.redo"), () => this.turnBack("redo")] : null) : [t("dataset.undo"), () => this.turnBack("undo")];
       this.toast = at.toast(said + left, left ? "danger" : "", answer.done ? action : null);

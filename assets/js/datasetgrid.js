@@ -8,7 +8,7 @@
   const GAP = 10;
   const CAPTION = 54; // height of the text under a picture
   const AHEAD = 2; // rows kept above and below those in sight
-  const FLAG_ICONS = { no_caption: "edit", bad: "problem", duplicate: "copy", near_duplicate: "copy" };
+  const FLAG_ICONS = { no_caption: "edit", bad: "problem", duplicate: "copy", near_duplicate: "copy" }; // others warn
 
   class DatasetGrid {
     // fetch(first, count): {rev, total, items}; chosen(pid or null): the current picture changed; selected(count)
@@ -108,7 +108,7 @@
     layout() {
       const width = this.element.clientWidth - 2 * GAP;
       if (width <= 0) return;
-      const columns = Math.max(2, Math.floor((width + GAP) / (this.side + GAP)));
+      const columns = Math.max(2, Math.round((width + GAP) / (this.side + GAP)));
       const cell = Math.floor((width - GAP * (columns - 1)) / columns);
       if (columns !== this.columns || cell !== this.cell) {
         for (const old of this.cells.values()) this.free(old);
@@ -203,7 +203,7 @@
       if (cell.picture.getAttribute("src") !== thumb) cell.picture.src = thumb;
       cell.caption.textContent = caption || t("dataset.no_caption");
       cell.caption.classList.toggle("none", !caption);
-      cell.marks.replaceChildren(...flags.map((flag) => h("span", { class: "ds-mark", data: { flag }, title: t(`filter.${flag}`) }, icon(FLAG_ICONS[flag] ?? "warning"))));
+      cell.marks.replaceChildren(...marks(flags));
     }
 
     // ---------------------------------------------------------------- choosing
@@ -242,8 +242,8 @@
     // The picture beside the current one. When that one left the list, the one behind it has moved up to its place.
     step(by, options) {
       const from = this.gone && by > 0 ? this.current - 1 : this.current;
-      const wanted = from < 0 ? 0 : Math.min(this.total - 1, Math.max(0, from + by));
-      return this.go(wanted, options);
+      const wanted = from < 0 && Number.isFinite(by) ? 0 : from + by; // without a current one, at the start
+      return this.go(Math.min(this.total - 1, Math.max(0, wanted)), options);
     }
 
     async selectRange(one, other) {
@@ -280,6 +280,13 @@
       this.layout();
       this.element.scrollTop = Math.floor(first / this.columns) * this.row;
     }
+  }
+
+  // One mark for each kind of fault; what they are is in the title.
+  function marks(flags) {
+    const kinds = new Map();
+    for (const flag of flags) kinds.set(FLAG_ICONS[flag] ?? "warning", [...(kinds.get(FLAG_ICONS[flag] ?? "warning") ?? []), t(`filter.${flag}`)]);
+    return [...kinds].map(([name, titles]) => h("span", { class: "ds-mark", title: titles.join(", ") }, icon(name)));
   }
 
   at.DatasetGrid = DatasetGrid;

@@ -80,10 +80,9 @@
     }
 
     drawFound({ layout, ready, done, total, orphans, error }) {
-      const n = (key, number) => t(number === 1 ? `dataset.${key}_1` : `dataset.${key}`, { n: number });
-      const concepts = layout.concepts > 1 || layout.kind === "kohya" ? `${n("concepts", layout.concepts)}, ` : "";
-      const said = layout.kind ? [`${at.words[`dataset.layout.${layout.kind}`] ?? layout.kind}: ${concepts}${n("n_pictures", layout.pictures)}`] : [];
-      if (orphans.length) said.push(n("orphans", orphans.length).replace("{name}", orphans[0]));
+      const concepts = layout.concepts > 1 || layout.kind === "kohya" ? `${at.some("dataset.concepts", layout.concepts)}, ` : "";
+      const said = layout.kind ? [`${at.words[`dataset.layout.${layout.kind}`] ?? layout.kind}: ${concepts}${at.some("dataset.n_pictures", layout.pictures)}`] : [];
+      if (orphans.length) said.push(at.some("dataset.orphans", orphans.length).replace("{name}", orphans[0]));
       if (error) said.push(error);
       if (!ready) said.push(total ? t("dataset.reading", { done, total }) : t("dataset.looking"));
       this.found.textContent = said.join(" \u00b7 ");

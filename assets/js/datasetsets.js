@@ -26,7 +26,7 @@
     async look(wanted = "") {
       const answer = await this.ask.sets(0);
       if (!answer) return;
-      Object.assign(this, { list: answer.sets, draft: answer.draft });
+      Object.assign(this, { list: answer.sets, draft: answer.draft, known: true });
       const known = (id) => this.list.some((one) => one.id === id);
       const id = [wanted, this.id, at.load("dataset"), this.draft, this.list[0]?.id ?? ""].find((one) => one && known(one)) ?? "";
       this.draw(id);
@@ -38,8 +38,9 @@
       this.select.value = id;
       this.select.hidden = !this.list.length;
       const one = this.list.find((other) => other.id === id);
-      this.thumb.hidden = !one?.thumb;
-      if (one?.thumb && this.thumb.getAttribute("src") !== one.thumb) this.thumb.src = one.thumb;
+      const thumb = one?.pictures && one.thumb; // before it is read, the first file may be no picture
+      this.thumb.hidden = !thumb;
+      if (thumb && this.thumb.getAttribute("src") !== one.thumb) this.thumb.src = one.thumb;
       this.fill.hidden = !one;
       this.forget.hidden = !one?.added;
     }
@@ -51,12 +52,11 @@
       this.opened(id);
     }
 
-    // The number of pictures, once they were counted.
+    // A set was read: its number of pictures and its thumbnail are known now.
     count(id, pictures) {
-      const one = this.list.find((other) => other.id === id);
-      if (!one || one.pictures === pictures) return;
-      one.pictures = pictures;
-      this.draw();
+      if (this.counted === `${id}/${pictures}`) return;
+      this.counted = `${id}/${pictures}`;
+      this.look();
     }
 
     // ---------------------------------------------------------------- a folder of this machine
@@ -67,7 +67,7 @@
       const said = h("p", { class: "ds-said", role: "status" });
       const body = h("div", { class: "ds-browse" }, h("div", { class: "ds-path" }, path, at.button(t("dataset.go"), null, () => go(path.value))), h("div", { class: "ds-browse-columns" }, places, folders), said);
       at.dialog(t("dataset.add_folder"), body, [[t("common.cancel"), ""], [t("dataset.use_folder"), "primary", () => this.add(path.value.trim(), said)]]);
-      const row = (label, to, name, pictures = null) => h("button", { type: "button", class: "ds-folder", onclick: () => go(to) }, icon(name), h("span", { text: label }), pictures ? h("b", { text: t("dataset.n_pictures", { n: pictures }) }) : null);
+      const row = (label, to, name, pictures = null) => h("button", { type: "button", class: "ds-folder", onclick: () => go(to) }, icon(name), h("span", { text: label }), pictures ? h("b", { text: t(pictures === 1 ? "dataset.n_pictures_1" : "dataset.n_pictures", { n: pictures }) }) : null);
       const go = async (to) => {
         const answer = await this.ask.browse(to.trim());
         said.textContent = answer ? (answer.error ?? "") : t("common.no_answer");
@@ -124,7 +124,7 @@
         return answer;
       };
       const zone = this.zone({ send, done: (answer) => { close(); at.toast(at.dropSummary(answer)); this.look(answer.id); }, id: "ds-drop" });
-      const close = at.dialog(set ? t("dataset.fill_title", { name: set.name }) : t("dataset.new"), h("div", { class: "ds-new" }, ...[head, zone.element].filter(Boolean)), [[t("common.close"), ""]]);
+      const close = at.dialog(set ? t("dataset.fill_title", { name: set.name }) : t("dataset.new_title"), h("div", { class: "ds-new" }, ...[head, zone.element].filter(Boolean)), [[t("common.close"), ""]]);
       return zone;
     }
   }

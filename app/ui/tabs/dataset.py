@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.services.gallery import FILTERS, SORTS
 from app.ui import forms
@@ -15,6 +15,8 @@ from trainers.errors import AtelierError
 
 if TYPE_CHECKING:
     from app.services.studio import Studio
+
+R = TypeVar("R")
 
 ID_LETTERS = 12
 MAX_TEXT = 100_000  # letters of a caption
@@ -58,7 +60,7 @@ def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:
 
     def forget(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        return _answer(lambda: gallery.forget(wanted) or {})
+        return _done(lambda: gallery.forget(wanted))
 
     def train_on(set_id: Any) -> dict[str, Any]:
         """Make a set the draft's pictures."""
@@ -82,7 +84,7 @@ def of_pictures(studio: Studio) -> list[Callable[..., Any]]:
 
     def reload(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        return _answer(lambda: gallery.reload(wanted) or {})
+        return _done(lambda: gallery.reload(wanted))
 
     def pictures(request: Any) -> dict[str, Any]:
         set_id, query, first, count = _parts(request, 4)
@@ -98,12 +100,14 @@ def of_pictures(studio: Studio) -> list[Callable[..., Any]]:
     def count(text: Any) -> list[dict[str, Any]]:
         return gallery.count(_text(text, MAX_TEXT))
 
-    def tags(request: Any) -> list[list[Any]]:
+    def tags(request: Any) -> list[list[Any]] | dict[str, Any]:
         set_id, query, limit = _parts(request, 3)
-        return gallery.tags(_id(set_id), _query(query), _count(limit))
+        wanted, where, most = _id(set_id), _query(query), _count(limit)
+        return _answer(lambda: gallery.tags(wanted, where, most))
 
-    def histogram(set_id: Any) -> list[dict[str, Any]]:
-        return gallery.histogram(_id(set_id))
+    def histogram(set_id: Any) -> list[dict[str, Any]] | dict[str, Any]:
+        wanted = _id(set_id)
+        return _answer(lambda: gallery.histogram(wanted))
 
     return [open, reload, pictures, detail, count, tags, histogram]
 
@@ -144,11 +148,20 @@ def of_edits(studio: Studio) -> list[Callable[..., Any]]:
     return [save, preview_edit, apply_edit, trash, undo_edit, redo_edit]
 
 
-def _answer(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _answer(act: Callable[[], R]) -> R | dict[str, Any]:
+    """What the gallery says; {"error": sentence} for what it refuses."""
     try:
         return act()
     except AtelierError as error:
         return {"error": str(error)}
+
+
+def _done(act: Callable[[], None]) -> dict[str, Any]:
+    try:
+        act()
+    except AtelierError as error:
+        return {"error": str(error)}
+    return {}
 
 
 def _text(value: Any, longest: int) -> str:
