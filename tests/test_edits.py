@@ -141,6 +141,12 @@ def test_undo_does_not_touch_what_was_skipped(journal: Journal, captions: list[P
     assert texts(captions)[:2] == ["new", "caption 1"]
 
 
+def test_an_act_that_did_nothing_is_nothing_to_undo(journal: Journal, captions: list[Path], tmp_path: Path) -> None:
+    journal.apply("edit", [change(captions[1], "new")])
+    journal.apply("void", [Change(captions[0], "not what it holds", "new")])
+    assert journal.labels == Journal(tmp_path / "journal").labels == ("edit", "")
+
+
 def test_a_caption_of_another_encoding_is_left_alone(journal: Journal, captions: list[Path]) -> None:
     captions[0].write_bytes("红色的猫".encode("gbk"))
     outcome = journal.apply("edit", [Change(captions[0], "cat", "dog")])

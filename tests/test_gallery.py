@@ -438,17 +438,19 @@ def test_routes_serve_pictures_of_the_set_alone(site: Site, folder: Path) -> Non
     small, whole = site.client.get(picture["thumb"]), site.client.get(picture["url"])
     assert small.headers["content-type"] == "image/webp" and "immutable" in small.headers["cache-control"]
     assert whole.headers["content-type"] == "image/png" and whole.content == (folder / "0.png").read_bytes()
-    for path in (
-        f"{site.set_id}/{'0' * 12}",
-        f"{'0' * 12}/{picture['pid']}",
-        f"{site.set_id}/0.png",
-        f"{site.set_id}/..%2F0.png",
-    ):
-        assert (
-            site.client.get(f"/file/data/{path}").status_code
-            == site.client.get(f"/thumb/data/{path}").status_code
-            == 404
-        )
+    others = [f"{site.set_id}/{'0' * 12}", f"{'0' * 12}/{picture['pid']}", f"{site.set_id}/0.png"]
+    for path in [*others, f"{site.set_id}/..%2F0.png"]:
+        assert site.client.get(f"/file/data/{path}").status_code == 404
+        assert site.client.get(f"/thumb/data/{path}").status_code == 404
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows needs a right to make links")
+def test_a_link_to_what_is_no_picture_is_not_served(opened: Open, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    (folder / "secret.png").symlink_to(tmp_path / "secret")
+    gallery, set_id = opened()
+    with pytest.raises(FileNotFoundError):
+        gallery.shown(set_id, pid_of(gallery, set_id, "secret.png"))
 
 
 def test_what_browsers_cannot_show_is_converted(site: Site) -> None:

@@ -189,7 +189,10 @@ class Journal:
             # before the files: whatever happens from here on, both texts are on the disk
             self._append({"act": act, "label": label, "time": time.time(), "steps": [*map(_record, steps)]})
             reasons = _carry_out(steps)
-            if skipped := [number for number, reason in enumerate(reasons) if reason]:
+            skipped = [number for number, reason in enumerate(reasons) if reason]
+            if skipped and len(skipped) == len(steps):
+                self._append({"void": act})
+            elif skipped:
                 self._append({"skipped": act, "steps": skipped})
             self._catch_up()
         return _outcome(act, label, steps, reasons)
@@ -249,6 +252,8 @@ class Journal:
             self._acts[record["act"]] = _Act(record["label"], offset)
             self._done.append(record["act"])
             self._undone.clear()
+        elif "void" in record:  # nothing was done, so there is nothing to undo
+            self._done.remove(record["void"])
         elif "skipped" in record:
             self._acts[record["skipped"]].skipped = frozenset(record["steps"])
         else:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +12,15 @@ from app.services.browse import browse
 from app.services.gallery import details, edits, shapes
 from app.services.gallery.collection import Collection
 from app.services.gallery.context import Context
-from app.services.gallery.item import Item, first_picture
+from app.services.gallery.item import Item
 from app.services.gallery.places import Place, Places, id_of
 from app.services.gallery.query import parse
-from app.services.gallery.reading import read
+from app.services.gallery.shelf import Shelf
 from trainers import paths
 from trainers.errors import DataError
 
-JOURNALS = "journals"  # below DATA_DIR; what Undo needs, so it is no cache
-KEPT_OPEN = 6  # sets in memory
 PAGE = 500  # items of a page
-NAMED = 200  # captions without a picture
-CLOSING_S = 5.0
+NAMED = 200  # files that cannot be used; all are counted
 SHOWN_BY_BROWSERS = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -37,14 +32,6 @@ SHOWN_BY_BROWSERS = {
 }
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Cover:
-    """The picture that a set is shown by while it is not open."""
-
-    folder: Path
-    item: Item
 
 
 class Gallery:
@@ -67,21 +54,13 @@ class Gallery:
     def __init__(
         self, data_dir: Path, context: Callable[[], Context], draft_folders: Callable[[], Sequence[str]]
     ) -> None:
-        self._context, self._data_dir, self._cache = context, data_dir, data_dir / "cache"
+        self._context, self._cache = context, data_dir / "cache"
         self._places = Places(data_dir, draft_folders)
-        self._lock = threading.Lock()
-        self._open: OrderedDict[str, Collection] = OrderedDict()  # the last used last
-        self._readers: dict[str, threading.Thread] = {}
-        self._covers: dict[str, Cover | None] = {}
+        self._shelf = Shelf(data_dir, self._places, lambda: context().endings)
 
     def close(self) -> None:
         """End the threads."""
-        with self._lock:
-            for collection in self._open.values():
-                collection.closed.set()
-            readers = [*self._readers.values()]
-        for reader in readers:
-            reader.join(timeout=CLOSING_S)
+        self._shelf.close()
 
     # data sets
 
@@ -97,9 +76,7 @@ class Gallery:
     def forget(self, set_id: str) -> None:
         """Take an added folder out of the list; its files stay."""
         self._places.forget(set_id)
-        with self._lock:
-            if collection := self._open.pop(set_id, None):
-                collection.closed.set()
+        self._shelf.drop(set_id)
 
     def create(self, name: str) -> str:
         """Make an empty data set below DATA_DIR/datasets; its id. Raises DataError for a name that is taken."""
@@ -122,11 +99,11 @@ class Gallery:
         """The state of a set; the first call starts to read it. Ask again while `ready` is false.
 
         {id, name, path, own, ready, done, total, layout: {kind, concepts, pictures}, counts: {"": all, filter: n},
-        bad: [{pid, name, reason}], orphans: [names of captions without a picture], undo: label or "", redo: label or
-        "", rev, error: sentence or ""}. rev grows with every change. done of total: of the step that goes on; total 0
-        while it is not known.
+        bad: [{pid, name, reason}], orphans: [names of captions without a picture] (200 of each at most), undo: label or
+        "", redo: label or "", rev, error: sentence or ""}. rev grows with every change. done of total: of the step that
+        goes on; total 0 while it is not known.
         """
-        collection, context = self._collection(set_id), self._context()
+        collection, context = self._shelf.get(set_id), self._context()
         counts, progress = collection.counts(context), collection.progress
         return {
             "id": set_id,
@@ -146,7 +123,7 @@ class Gallery:
 
     def reload(self, set_id: str) -> None:
         """Look at the folder again in the background; what is known stays in sight meanwhile."""
-        self._read(self._collection(set_id))
+        self._shelf.read(self._shelf.get(set_id))
 
     def page(self, set_id: str, query: Record, first: int, count: int) -> Record:
         """{rev, total, first, items: [[pid, name, width, height, caption (its first 160 letters), lines: their number,
@@ -154,7 +131,7 @@ class Gallery:
 
         A set that was never opened is opened. Near-duplicates come group by group.
         """
-        collection, context = self._collection(set_id), self._context()
+        collection, context = self._shelf.get(set_id), self._context()
         found = collection.select(parse(query), context)
         flags = collection.flags(context)
         first = max(0, first)
@@ -177,7 +154,7 @@ class Gallery:
         tokens: n and limit without the begin and end marks; chunks: places in the text (letters) where the next chunk
         of 75 begins, or where the encoder stops reading.
         """
-        collection, context = self._collection(set_id), self._context()
+        collection, context = self._shelf.get(set_id), self._context()
         return details.detail(collection, collection.item(pid), context)
 
     def save(self, set_id: str, pid: str, text: str, stamp: str) -> Record:
@@ -185,7 +162,7 @@ class Gallery:
 
         When the text on disk is not the one of `stamp`, nothing is written: {conflict: text on disk, stamp: its stamp}.
         """
-        collection = self._collection(set_id)
+        collection = self._shelf.get(set_id)
         item = collection.item(pid)
         if conflict := edits.save(collection, item, text, stamp):
             return conflict
@@ -199,13 +176,13 @@ class Gallery:
 
     def tags(self, set_id: str, query: Record, limit: int = 500) -> list[list[Any]]:
         """[[tag, number of captions]], most frequent first."""
-        found = self._collection(set_id).select(parse(query), self._context())
+        found = self._shelf.get(set_id).select(parse(query), self._context())
         often = Counter(tag for item in found for tag in item.tags)
         return [[tag, count] for tag, count in often.most_common(max(0, limit))]
 
     def histogram(self, set_id: str) -> list[Record]:
         """[{resolution, buckets: [{size: [w, h], n, loss: mean share cut away}]}], buckets from upright to wide."""
-        items = (item for item in self._collection(set_id).items() if not item.reason)
+        items = (item for item in self._shelf.get(set_id).items() if not item.reason)
         return shapes.histogram(items, self._context())
 
     # edits
@@ -215,43 +192,35 @@ class Gallery:
 
         prose: tags would be sorted or taken apart in captions that read as sentences.
         """
-        collection = self._collection(set_id)
+        collection = self._shelf.get(set_id)
         return edits.preview(collection, edits.operation_of(operation), self._targets(collection, scope))
 
     def apply_edit(self, set_id: str, operation: Record, scope: Record) -> Record:
         """{label, done: captions or pictures, skipped: [[name, reason]], undo, redo, rev}."""
-        collection = self._collection(set_id)
+        collection = self._shelf.get(set_id)
         outcome = edits.apply(collection, edits.operation_of(operation), self._targets(collection, scope))
         return self._came_of(collection, outcome)
 
     def trash(self, set_id: str, pids: Sequence[str]) -> Record:
         """Move pictures with caption and mask into the set's own trash; answers as `apply_edit`."""
-        collection = self._collection(set_id)
+        collection = self._shelf.get(set_id)
         return self._came_of(collection, edits.trash(collection, [collection.item(pid) for pid in pids]))
 
     def undo(self, set_id: str) -> Record:
         """Take the last act back; answers as `apply_edit`. Files that were changed since are left alone (skipped)."""
-        collection = self._collection(set_id)
+        collection = self._shelf.get(set_id)
         return self._came_of(collection, edits.turn(collection, collection.journal.undo))
 
     def redo(self, set_id: str) -> Record:
         """Do again what was undone last; answers as `apply_edit`."""
-        collection = self._collection(set_id)
+        collection = self._shelf.get(set_id)
         return self._came_of(collection, edits.turn(collection, collection.journal.redo))
 
     # files, for the routes
 
     def picture(self, set_id: str, pid: str) -> Path:
         """The file of a picture. Raises FileNotFoundError."""
-        with self._lock:
-            collection, cover = self._open.get(set_id), self._covers.get(set_id)
-        if collection:
-            item, folder = collection.find(pid), collection.folder
-        else:
-            item, folder = (cover.item, cover.folder) if cover and cover.item.pid == pid else (None, Path())
-        if item is None or not (folder / item.name).is_file():
-            raise FileNotFoundError(pid)
-        return folder / item.name
+        return self._shelf.picture(set_id, pid)
 
     def thumbnail(self, set_id: str, pid: str) -> Path:
         """A WebP of at most 320 px. Raises FileNotFoundError, or one of DECODE_ERRORS."""
@@ -266,33 +235,11 @@ class Gallery:
 
     # inside
 
-    def _collection(self, set_id: str) -> Collection:
-        """The set in memory; one that was not open is read from now on. Raises DataError."""
-        with self._lock:
-            if set_id in self._open:
-                self._open.move_to_end(set_id)
-                return self._open[set_id]
-            place = self._places.get(set_id)
-            collection = Collection(place, self._data_dir / JOURNALS / set_id, self._context().endings)
-            self._open[set_id] = collection
-            while len(self._open) > KEPT_OPEN:
-                self._open.popitem(last=False)[1].closed.set()
-            self._read(collection)
-            return collection
-
-    def _read(self, collection: Collection) -> None:
-        """Read the folder in a thread; when one does, it will do it again."""
-        if collection.wants_reading():
-            reader = threading.Thread(target=read, args=(collection, self._cache), name="gallery", daemon=True)
-            self._readers[collection.id] = reader
-            reader.start()
-
     def _card(self, place: Place) -> Record:
-        with self._lock:
-            collection = self._open.get(place.id)
+        collection = self._shelf.peek(place.id)
         items = collection.items() if collection else []
         is_known = collection is not None and collection.progress.ready
-        cover = next((item for item in items if not item.reason), None) or self._cover(place)
+        cover = next((item for item in items if not item.reason), None) or self._shelf.cover(place)
         return {
             "id": place.id,
             "name": place.folder.name,
@@ -303,14 +250,6 @@ class Gallery:
             "thumb": cover.thumb_url(place.id) if cover else "",
         }
 
-    def _cover(self, place: Place) -> Item | None:
-        """The first picture of a set that is not open."""
-        if not self._covers.get(place.id):
-            found = first_picture(place.folder)
-            self._covers[place.id] = Cover(place.folder, found) if found else None
-        cover = self._covers[place.id]
-        return cover.item if cover else None
-
     def _targets(self, collection: Collection, scope: Record) -> list[Item]:
         if isinstance(pids := scope.get("pids"), list):
             return [collection.item(pid) for pid in dict.fromkeys(pids)]
@@ -320,7 +259,7 @@ class Gallery:
 
     def _came_of(self, collection: Collection, outcome: edits.Came) -> Record:
         if outcome.read_again:
-            self.reload(collection.id)
+            self._shelf.read(collection)
         skipped = [[file.path.name, file.reason] for file in outcome.skipped]
         return {"label": outcome.label, "done": outcome.done, "skipped": skipped, **_acts(collection)}
 
@@ -333,4 +272,4 @@ def _acts(collection: Collection) -> Record:
 def _bad(collection: Collection) -> list[Record]:
     bad = [{"pid": item.pid, "name": item.name, "reason": item.reason} for item in collection.items() if item.reason]
     folders = [{"pid": "", "name": name, "reason": reason} for name, reason in collection.facts.unreadable]
-    return bad + folders
+    return [*folders, *bad][:NAMED]
