@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -162,15 +162,18 @@ def _extra(format: str, **options: Any) -> bytes:
     return encoded(scene(), format, **options)
 
 
-def video(path: Path, count: int = 16, fps: int = 8, codec: str = "libx264", size: tuple[int, int] = (64, 48)) -> Path:
-    """Frame n is grey of the level 15 n."""
+def video(
+    path: Path, count: int = 16, fps: int = 8, codec: str = "libx264", frames: Sequence[Image.Image] = ()
+) -> Path:
+    """A video of the frames; without them frame n is grey of the level 15 n, 64 x 48."""
     import av
 
+    frames = frames or [Image.new("RGB", (64, 48), (15 * number,) * 3) for number in range(count)]
     with av.open(path, "w") as container:
         stream: Any = container.add_stream(codec, rate=fps)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        for number in range(count):
-            frame = av.VideoFrame.from_image(Image.new("RGB", size, (15 * number,) * 3))
+        (stream.width, stream.height), stream.pix_fmt = frames[0].size, "yuv420p"
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_image(picture)
             frame.pts, frame.time_base = number, Fraction(1, fps)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

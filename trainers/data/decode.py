@@ -7,6 +7,7 @@ import re
 import struct
 import warnings
 import zlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from trainers.data.colours import to_alpha, to_grey, to_rgb
-from trainers.data.ends import gif_frames, is_cut_off, png_chunks, tiff_end
+from trainers.data.ends import gif_frames, is_cut_off, png_exif, tiff_end
 from trainers.data.kinds import HEAD_BYTES, UnreadableError, readers_of
 from trainers.errors import MissingPackageError
 
@@ -66,17 +67,18 @@ def read_header(path: Path) -> Header:
     """What the header says. Decodes nothing, and finds empty and cut-off files. Raises one of DECODE_ERRORS."""
     with BufferedReader(FileIO(path), HEADER_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
-        head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
-        readers = _readers(head)
-        # before Pillow, whose message would be that of whatever is missing first
-        if is_cut_off(file, size, readers[0]):
-            raise UnreadableError("the file is cut off")
+        readers = _readers(file.peek(HEAD_BYTES)[:HEAD_BYTES])
+        is_png = readers == ("PNG",)
+        # the chunks of a large PNG are far apart: through the buffer that would read all of it
+        with FileIO(path) if is_png and size > HEADER_BYTES else nullcontext(file) as walked:
+            # before Pillow, whose message would be that of whatever is missing first
+            _refuse_cut_off(is_cut_off(walked, size, readers[0]))
+            late_exif = png_exif(walked) if is_png else None
         picture = _opened(file, readers)
-        if picture.format == "TIFF" and tiff_end(picture) > size:
-            raise UnreadableError("the file is cut off")
         width, height = picture.size
-        # a TIFF turns itself
-        if picture.format != "TIFF" and _orientation(picture, file) in TURNED:
+        if picture.format == "TIFF":
+            _refuse_cut_off(tiff_end(picture) > size)
+        elif _orientation(picture, late_exif) in TURNED:  # a TIFF turns itself
             width, height = height, width
         return Header(width, height, picture.has_transparency_data, _frames(picture, file))
 
@@ -163,14 +165,16 @@ def _allow_large() -> None:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
-def _orientation(picture: Image.Image, file: BinaryIO) -> int:
+def _refuse_cut_off(is_cut_off: bool) -> None:
+    if is_cut_off:
+        raise UnreadableError("the file is cut off")
+
+
+def _orientation(picture: Image.Image, late_exif: bytes | None) -> int:
     """EXIF orientation; 1 when there is none."""
-    if picture.format == "PNG" and "exif" not in picture.info:
-        # behind the pixels, where some editors put it; asking Pillow for it would decode them
-        for kind, start, end in png_chunks(file):
-            if kind == b"eXIf":
-                file.seek(start)
-                picture.info["exif"] = b"Exif\0\0" + file.read(end - start - 4)
+    if late_exif and "exif" not in picture.info:
+        picture.info["exif"] = late_exif
+    # not PNG's own getexif, which decodes the picture to see what is behind it
     orientation = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
     return orientation if isinstance(orientation, int) else 1
 

@@ -10,7 +10,7 @@ VERSION = 1  # part of cache keys: another way to choose is another number
 
 SIDE = 128  # longer side in pixels of the copy that is measured
 SKIN_WEIGHT = 0.5  # a pixel of skin counts as much as a gradient of so many times the mean
-NEAR = 1e-6  # shares of the best sum that count as equal to it
+NEAR = 0.01  # share of the best sum that is no reason to leave the centre
 
 Grid = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def _place(line: Grid, part: float) -> float:
     until = np.concatenate([[0.0], np.cumsum(line)])
     at = np.arange(len(line) + 1)
     sums = np.interp(places * room + part, at, until) - np.interp(places * room, at, until)
-    best = places[sums >= sums.max() - NEAR * until[-1]]
+    best = places[sums >= sums.max() * (1 - NEAR)]
     return float(_middle(best))
 
 

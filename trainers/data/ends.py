@@ -52,6 +52,14 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         at += 12 + length
 
 
+def png_exif(file: BinaryIO) -> bytes | None:
+    """EXIF that a PNG holds anywhere, as Pillow has it in `info`; some editors put it behind the pixels."""
+    for kind, start, end in png_chunks(file):
+        if kind == b"eXIf":
+            return b"Exif\0\0" + _read(file, start, end - start - 4)
+    return None
+
+
 def gif_frames(file: BinaryIO) -> int | None:
     """Number of pictures in a GIF; None when it is cut off. One that lacks nothing but its last byte is whole."""
     file.seek(10)

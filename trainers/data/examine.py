@@ -39,7 +39,10 @@ class Content:
 
 
 def examine(path: Path) -> Content:
-    """Read and decode all of a picture. Raises one of DECODE_ERRORS, also for damage in the middle."""
+    """Read and decode all of a picture. Raises one of DECODE_ERRORS, also for damage in the middle.
+
+    Damage that a decoder conceals is not found: a JPEG shows plain grey where bytes are missing before its end mark.
+    """
     content = path.read_bytes()
     # a JPEG at an eighth is still read to its end, so damage shows
     grey = to_rgb(load(BytesIO(content), ENOUGH), "white").convert("L")
