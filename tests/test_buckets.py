@@ -14,7 +14,6 @@ from trainers.data.buckets import (
     Aspect,
     bucket_of,
     bucket_sizes,
-    cover,
     crop_box,
     crop_loss,
     frames_of,
@@ -89,37 +88,6 @@ def test_square_picture_gets_the_square(grid: tuple[int, int], side: int) -> Non
 @given(grids(), sides, sides)
 def test_picture_on_its_side_gets_the_bucket_on_its_side(grid: tuple[int, int], width: int, height: int) -> None:
     assert bucket_of(height, width, *grid) == bucket_of(width, height, *grid)[::-1]
-
-
-@properties
-@given(grids(), sides, sides)
-def test_resized_picture_covers_the_bucket_and_the_crop_is_inside(
-    grid: tuple[int, int], width: int, height: int
-) -> None:
-    bucket = bucket_of(width, height, *grid)
-    size, (left, top, right, bottom) = cover(width, height, bucket)
-    assert size[0] >= bucket[0] and size[1] >= bucket[1]
-    assert (right - left, bottom - top) == bucket
-    assert left >= 0 and right <= size[0] and top >= 0 and bottom <= size[1]
-    assert abs(left - (size[0] - right)) <= 1 and abs(top - (size[1] - bottom)) <= 1, "the middle is kept"
-
-
-@properties
-@given(grids(), sides, sides)
-def test_resizing_wastes_nothing_and_bends_nothing(grid: tuple[int, int], width: int, height: int) -> None:
-    bucket = bucket_of(width, height, *grid)
-    size, _ = cover(width, height, bucket)
-    assert size[0] == bucket[0] or size[1] == bucket[1], "one side fits exactly"
-    scale = max(bucket[0] / width, bucket[1] / height)
-    assert abs(size[0] - width * scale) <= 1 and abs(size[1] - height * scale) <= 1
-
-
-@properties
-@given(grids(), sides, sides)
-def test_cover_of_a_picture_on_its_side_is_on_its_side(grid: tuple[int, int], width: int, height: int) -> None:
-    bucket = bucket_of(width, height, *grid)
-    size, (left, top, right, bottom) = cover(width, height, bucket)
-    assert cover(height, width, bucket[::-1]) == (size[::-1], (top, left, bottom, right))
 
 
 @pytest.mark.parametrize(

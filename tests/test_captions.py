@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.properties import properties
 from trainers.config import Captions
-from trainers.data.captions import draw, is_random, live, preserved, stand_in, variants, with_trigger, written
+from trainers.data.captions import draw, is_random, live, preserved, stand_in, variants, written
 from trainers.data.wildcards import choose, has_choices
 
 tags = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8, unique=True)
@@ -78,7 +78,6 @@ def test_trigger_word_goes_in_front_of_captions_that_lack_it() -> None:
     assert one("a dog", trigger="sks") == "sks, a dog"
     assert one("a photo of SKS dog", trigger="sks") == "a photo of SKS dog"
     assert one("a dog", trigger="sks", prefix="photo of sks:") == "photo of sks: a dog"
-    assert with_trigger(None, "sks") == "sks"
 
 
 @pytest.mark.parametrize("text", ["a dog", "photo, a dog", "a dog, best", "photo, a dog, best"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app.services.gallery.flags import FILTERS
 from app.services.studio import PresetInfo, Studio
 from app.ui import forms
 from app.ui.draft import DraftEditor
@@ -378,6 +379,17 @@ def test_every_fix_has_a_label_in_both_languages() -> None:
     labels |= {"show", "quantize", "checkpointing", "less_memory"}  # those of a table of remedies
     for language in ("en", "zh"):
         assert {key for key in texts(language).table if key.startswith("fix.")} == {f"fix.{label}" for label in labels}
+
+
+def test_findings_name_fields_and_filters_that_exist() -> None:
+    def literals(function: str, place: int) -> set[str]:
+        calls = [call for call in calls_of_preflight() if isinstance(call.func, ast.Name) and call.func.id == function]
+        arguments = [call.args[place] for call in calls if len(call.args) > place]
+        return {argument.value for argument in arguments if isinstance(argument, ast.Constant)}
+
+    assert literals("tell", 2) <= by_path().keys()
+    assert literals("show", 0) <= set(FILTERS)
+    assert len(literals("tell", 1) & preflight.WORDS.keys()) > 40
 
 
 def test_the_numbers_of_a_finding_are_in_its_translation(studio: Studio, editor: DraftEditor, tmp_path: Path) -> None:

@@ -136,14 +136,6 @@ def places(count: int) -> tuple[tuple[float, float], ...]:
     return tuple(((0.5 + n / PLASTIC) % 1, (0.5 + n / PLASTIC**2) % 1) for n in range(count))
 
 
-def cover(width: int, height: int, bucket: Size) -> tuple[Size, tuple[int, int, int, int]]:
-    """How a picture fills its bucket: (size to resize to, centred crop box left, top, right, bottom)."""
-    scale = max(bucket[0] / width, bucket[1] / height)
-    size = max(bucket[0], round(width * scale)), max(bucket[1], round(height * scale))
-    left, top = (size[0] - bucket[0]) // 2, (size[1] - bucket[1]) // 2
-    return size, (left, top, left + bucket[0], top + bucket[1])
-
-
 def crop_loss(width: int, height: int, bucket: Size) -> float:
     """Share of the picture that the crop cuts away, in [0, 1)."""
     left, top, right, bottom = crop_box(width, height, bucket)

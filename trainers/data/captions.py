@@ -73,13 +73,6 @@ def is_random(config: Captions, texts: Sequence[str]) -> bool:
     return any((config.wildcards and has_choices(text)) or _tags_move(text, config) for text in texts)
 
 
-def with_trigger(caption: str | None, trigger: str, separator: str = ",") -> str:
-    """The caption, with the trigger word in front where it is missing; a missing caption is the trigger alone."""
-    if not caption:
-        return trigger
-    return caption if _holds(caption, trigger) else f"{trigger}{_glue(separator)}{caption}"
-
-
 def preserved(text: str, trigger: str, words: tuple[str, ...]) -> tuple[str, ...]:
     """The caption with each of `words` in the trigger's place; the empty one when there is no place or no word."""
     if not trigger or not words or trigger.lower() not in text.lower():
@@ -117,7 +110,7 @@ def _arranged(text: str, config: Captions, rng: random.Random | None) -> str:
     elif config.keep_separator and config.keep_separator in text:
         text = _unmarked(text, config)
     if not _holds(config.prefix + "\n" + text + "\n" + config.suffix, config.trigger):
-        text = with_trigger(text, config.trigger, config.separator)
+        text = f"{config.trigger}{_glue(config.separator)}{text}" if text else config.trigger
     if not text.startswith(config.prefix):
         text = _beside(config.prefix, text)
     return text if text.endswith(config.suffix) else _beside(text, config.suffix)
