@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from trainers.data.index import BATCH, MAX_CAPTION_BYTES, Entry, entries
@@ -273,6 +276,53 @@ def test_place_of_the_store_that_is_a_folder_does_not_matter(folder: Path, store
     (store / "inside").mkdir(parents=True)
     assert read(folder, store) == read(folder, None)
     assert os.listdir(store.parent) == [store.name]
+
+
+def test_rests_of_killed_scans_are_swept_away_but_not_those_that_may_be_running(folder: Path, store: Path) -> None:
+    store.parent.mkdir(parents=True)
+    aged(text(store.with_name("oneabc.part"), "old"))
+    running = text(store.with_name("onexyz.part"), "new")
+    os.utime(running)
+    read(folder, store)
+    assert sorted(os.listdir(store.parent)) == ["one.jsonl", "onexyz.part"]
+
+
+ACTS = st.tuples(
+    st.sampled_from(["picture", "caption", "remove", "remove caption", "bad", "read", "headers"]),
+    st.sampled_from(["a", "a-b", "a/b", "b", "b/a", "图/a.b"]),
+    st.integers(0, 3),
+)
+
+
+@given(acts=st.lists(ACTS, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_store_follows_whatever_happens_to_the_folder(acts: list[tuple[str, str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        root, store = Path(place, "pictures"), Path(place, "one.jsonl")
+        root.mkdir()
+        for moment, (act, name, number) in enumerate(acts):
+            apply(act, root / f"{name}.png", number, LONG_AGO_NS + moment, store)
+        for content in (False, True):
+            assert read(root, store, content=content) == read(root, None, content=content)
+
+
+def apply(act: str, path: Path, number: int, changed_ns: int, store: Path) -> None:
+    """One thing that people do to a folder, at a time of its own."""
+    caption = path.with_suffix(".txt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match act:
+        case "picture":
+            aged(picture(path, size=(4 + number, 4)), changed_ns)
+        case "caption":
+            aged(text(caption, "text" * number), changed_ns)
+        case "bad":
+            aged(text(path, "no picture"), changed_ns)
+        case "remove":
+            path.unlink(missing_ok=True)
+        case "remove caption":
+            caption.unlink(missing_ok=True)
+        case _:
+            read(path.parent if path.parent.name == "pictures" else path.parent.parent, store, content=act == "read")
 
 
 # --------------------------------------------------------------------------- streaming

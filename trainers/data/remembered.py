@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 import zlib
 from collections.abc import Generator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import IO, Any, NamedTuple
 from trainers.data.walk import Order, order_of
 
 HEADER = json.dumps(["atelier index", 1]) + "\n"  # another number when the meaning of a line changes
+LONGEST_SCAN_S = 24 * 3600
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Store:
             return None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(self._path)
             handle, name = tempfile.mkstemp(".part", self._path.stem, self._path.parent)
         except OSError as error:
             log.warning("Scans are not remembered: %s", error)
@@ -136,6 +139,14 @@ def _lines(path: Path | None) -> Generator[str, None, None]:
     except (OSError, UnicodeDecodeError) as error:
         if not isinstance(error, FileNotFoundError):
             log.warning("What was remembered of a folder cannot be read: %s", error)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what scans left that were killed; younger files may be those of another scan."""
+    for part in path.parent.glob(f"{path.stem}*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > LONGEST_SCAN_S:
+                part.unlink()
 
 
 def _sealed(record: str) -> str:
