@@ -106,8 +106,12 @@ def test_from_dropped_pictures_to_a_run(url: str, data: Path, tmp_path: Path, pa
     expect_total(page, 20)
     folder = data / "datasets" / "wuzzles"
 
-    # the missing caption is found and written
-    page.locator('[data-filter="no_caption"]').click()
+    # the check before a run finds the missing caption and leads to it
+    page.locator("#ds-train").click()
+    expect(page.locator("#t-data-folder input")).to_have_value(re.compile(r"datasets.wuzzles$"))
+    missing = page.locator(".checks li", has_text="1 picture without caption")
+    missing.get_by_role("button", name="Show in Data").click()
+    expect(page.locator('[data-filter="no_caption"]')).to_have_attribute("aria-pressed", "true")
     expect_total(page, 1)
     cell(page, 0).click()
     expect(page.locator(".ds-panel-head strong")).to_have_text("p0007.png")
@@ -123,11 +127,11 @@ def test_from_dropped_pictures_to_a_run(url: str, data: Path, tmp_path: Path, pa
     # many captions at once, seen before they are written, and taken back
     before = captions(folder)
     replace_everywhere(page, "red ball", "blue cube")
-    expect(page.locator(".toast")).to_contain_text("red ball > blue cube. 20 files")
+    expect(page.locator(".toast").last).to_contain_text("red ball > blue cube. 20 files")
     assert all("blue cube" in text for text in captions(folder).values())
     expect(cell(page, 0).locator(".ds-caption")).to_have_text("a wuzzle, blue cube, number 0")
-    page.locator(".toast").get_by_role("button", name="Undo").click()
-    expect(page.locator(".toast")).to_contain_text("Undone")
+    page.locator(".toast").last.get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast").last).to_contain_text("Undone")
     assert captions(folder) == before
     page.reload(wait_until="commit")
     expect_total(page, 20)
@@ -136,7 +140,7 @@ def test_from_dropped_pictures_to_a_run(url: str, data: Path, tmp_path: Path, pa
     assert captions(folder) == before
 
     page.locator("#ds-train").click()
-    expect(page.locator("#t-data-folder input")).to_have_value(re.compile(r"datasets.wuzzles$"))
+    expect(missing).to_have_count(0)
     expect(page.locator("#plan-line")).to_contain_text("300 steps")
     page.locator("#t-start").click()
     page.wait_for_url(re.compile(r"#runs/\w+$"))

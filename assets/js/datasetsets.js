@@ -30,7 +30,7 @@
       const known = (id) => this.list.some((one) => one.id === id);
       const id = [wanted, this.id, at.load("dataset"), this.draft, this.list[0]?.id ?? ""].find((one) => one && known(one)) ?? "";
       this.draw(id);
-      if (id !== this.id || wanted) this.choose(id);
+      if (id !== this.id || wanted) await this.choose(id);
     }
 
     draw(id = this.id) {
@@ -49,7 +49,7 @@
       this.id = id;
       at.save("dataset", id);
       this.draw(id);
-      this.opened(id);
+      return this.opened(id);
     }
 
     // A set was read: its number of pictures and its thumbnail are known now.
