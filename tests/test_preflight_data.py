@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
@@ -11,6 +13,8 @@ from PIL import Image
 from tests.checks import add_picture, check, codes, config_of, found, lay_out, mended
 from tests.machines import CARD_24
 from trainers import preflight
+from trainers.config import Captions
+from trainers.data import layouts, sources
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +68,22 @@ def test_each_layout_is_said(place: Path) -> None:
     (pictures / "metadata.csv").unlink()
     (pictures / "captions.json").write_text('{"0.png": "one"}')
     assert found(check(place), "layout_json")
+    (pictures / "captions.json").unlink()
+    backend = {"id": "mine", "instance_data_dir": ".", "type": "local", "vae_cache_clear_each_epoch": True}
+    (pictures / "multidatabackend.json").write_text(json.dumps([backend]))
+    assert found(check(place), "layout_simpletuner").message == "SimpleTuner data set: 4 pictures."
+    (pictures / "multidatabackend.json").write_text(json.dumps([{**backend, "max_num_samples": 2}]))
+    assert "max_num_samples" in found(check(place), "unused_settings").message
     for name in ("3_dog", "1_cat"):
         add_picture(place / f"kohya/{name}/{name}.png", "a pet")
     message = found(check(place, {"data": {"folder": str(place / "kohya")}}), "layout_kohya").message
     assert message == "kohya folders: 2 concepts, 2 pictures."
+
+
+def test_everything_that_reading_can_tell_has_words() -> None:
+    lines = Captions.model_fields["lines"].annotation
+    wanted = {f"layout_{kind}" for kind in get_args(layouts.Kind)} | {f"lines_{what}" for what in get_args(lines)}
+    assert wanted | set(get_args(sources.Code)) <= preflight.WORDS.keys()
 
 
 def test_each_data_set_is_said_by_name(place: Path) -> None:

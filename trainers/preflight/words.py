@@ -16,6 +16,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "layout_imagefolder": ("{where}ImageFolder table: {n:picture}.", ""),
     "layout_diffsynth": ("{where}DiffSynth table: {n:picture}.", ""),
     "layout_json": ("{where}captions in JSON: {n:picture}.", ""),
+    "layout_simpletuner": ("{where}SimpleTuner data set: {n:picture}.", ""),
     "unused_settings": ("{where}settings without effect here: {names}.", "Remove them, or set what you need instead."),
     "prior_alone": (
         "all pictures are regularisation pictures; there is nothing to learn.",
