@@ -68,7 +68,7 @@ def test_mirrored_picture_has_the_mirrored_place(seed: int, size: tuple[int, int
     x, y = detail_place(picture, SQUARE)
     for turn, expected in [(ImageOps.mirror, (1 - x, y)), (ImageOps.flip, (x, 1 - y))]:
         turned: Callable[[Image.Image], Image.Image] = turn
-        assert detail_place(turned(picture), SQUARE) == pytest.approx(expected, abs=0.02)
+        assert detail_place(turned(picture), SQUARE) == pytest.approx(expected)
 
 
 def test_skin_wins_over_grass() -> None:

@@ -55,7 +55,8 @@ def _weights(picture: Image.Image) -> Grid:
     """[h,w], how much each pixel of a small copy counts."""
     scale = SIDE / max(picture.size)
     size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
-    small = np.asarray(picture.resize(size, Image.Resampling.BOX), dtype=np.float64)
+    # not BOX: on the border between two boxes it takes the pixel of one side, so a mirrored picture would differ
+    small = np.asarray(picture.resize(size, Image.Resampling.BILINEAR), dtype=np.float64)
     gradient = _gradient(small)
     return np.asarray(gradient + SKIN_WEIGHT * gradient.mean() * _is_skin(small))
 
