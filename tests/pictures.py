@@ -17,6 +17,12 @@ SIZE = (24, 16)
 CORNER, REST = (220, 40, 30), (30, 60, 200)
 
 
+def write(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
 def scene(size: tuple[int, int] = SIZE) -> Image.Image:
     """A red quarter at the top left of blue: no turn and no mirror leaves it as it is."""
     picture = Image.new("RGB", size, REST)
@@ -138,6 +144,9 @@ MOVING: Mapping[str, Callable[[], bytes]] = {
     "moving.png": lambda: moving("PNG"),
     "moving.avif": lambda: moving("AVIF", quality=95),
 }
+
+# every good one
+ALL = {**COLOURED, **GREY, **MOVING} | {f"transparent {name}": make for name, make in TRANSPARENT.items()}
 
 # no pictures, and a word of the reason
 STRANGERS: Mapping[str, tuple[bytes, str]] = {

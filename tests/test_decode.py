@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import struct
-import sys
-import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image
 
 from tests import pictures
-from trainers.data import kinds
 from trainers.data.decode import (
     DECODE_ERRORS,
     PICTURE_ENDINGS,
@@ -21,21 +19,10 @@ from trainers.data.decode import (
     open_mask,
     open_picture,
     read_header,
-    reason_of,
 )
-from trainers.errors import MissingPackageError
 
 SIZE = pictures.SIZE
 TOP_LEFT, BOTTOM_RIGHT = (4, 3), (SIZE[0] - 4, SIZE[1] - 3)
-ALL = {**pictures.COLOURED, **pictures.GREY, **pictures.MOVING} | {
-    f"transparent {name}": make for name, make in pictures.TRANSPARENT.items()
-}
-
-
-def write(folder: Path, name: str, content: bytes) -> Path:
-    path = folder / name
-    path.write_bytes(content)
-    return path
 
 
 def near(picture: Image.Image, place: tuple[int, int], colour: tuple[int, ...], off: int = 12) -> bool:
@@ -43,19 +30,12 @@ def near(picture: Image.Image, place: tuple[int, int], colour: tuple[int, ...], 
     return bool(np.abs(np.subtract(picture.getpixel(place), colour)).max() <= off)
 
 
-def refusal(path: Path) -> str:
-    """Why the header cannot be read."""
-    with pytest.raises(DECODE_ERRORS) as caught:
-        read_header(path)
-    return reason_of(caught.value)
-
-
 # --------------------------------------------------------------------------- pixels
 
 
 @pytest.mark.parametrize("name", pictures.COLOURED)
 def test_every_format_shows_the_same_scene(tmp_path: Path, name: str) -> None:
-    picture = open_picture(write(tmp_path, name, pictures.COLOURED[name]()))
+    picture = open_picture(pictures.write(tmp_path, name, pictures.COLOURED[name]()))
     assert (picture.mode, picture.size) == ("RGB", SIZE)
     assert near(picture, TOP_LEFT, pictures.CORNER), picture.getpixel(TOP_LEFT)
     assert near(picture, BOTTOM_RIGHT, pictures.REST), picture.getpixel(BOTTOM_RIGHT)
@@ -63,7 +43,7 @@ def test_every_format_shows_the_same_scene(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", pictures.TRANSPARENT)
 def test_transparent_parts_show_the_background_and_become_the_alpha(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path, name, pictures.TRANSPARENT[name]())
+    path = pictures.write(tmp_path, name, pictures.TRANSPARENT[name]())
     assert read_header(path).alpha
     for background, colour in {"white": (255, 255, 255), "#204060": (0x20, 0x40, 0x60)}.items():
         picture = open_picture(path, background)
@@ -76,7 +56,7 @@ def test_transparent_parts_show_the_background_and_become_the_alpha(tmp_path: Pa
 
 @pytest.mark.parametrize("name", pictures.GREY)
 def test_deep_grey_keeps_its_levels(tmp_path: Path, name: str) -> None:
-    picture = open_picture(write(tmp_path, name, pictures.GREY[name]()))
+    picture = open_picture(pictures.write(tmp_path, name, pictures.GREY[name]()))
     assert near(picture, TOP_LEFT, (64,) * 3, 1)
     assert near(picture, BOTTOM_RIGHT, (191,) * 3, 1)
 
@@ -87,8 +67,8 @@ def test_transparent_level_of_16_bits(tmp_path: Path) -> None:
     chunk = b"tRNS" + struct.pack(">H", 300)
     # it has to stand before the pixels
     at = content.index(b"IDAT") - 4
-    content = content[:at] + struct.pack(">I", 2) + chunk + struct.pack(">I", pictures.zlib.crc32(chunk)) + content[at:]
-    path = write(tmp_path, "a.png", content)
+    content = content[:at] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[at:]
+    path = pictures.write(tmp_path, "a.png", content)
     alpha = open_alpha(path)
     assert alpha is not None and alpha.tobytes() == b"\xff\0"
     assert open_picture(path, "red").getpixel((1, 0)) == (255, 0, 0)
@@ -102,7 +82,7 @@ def test_premultiplied_edges_mix_with_the_background(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", pictures.MOVING)
 def test_the_first_frame_of_what_moves(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path, name, pictures.MOVING[name]())
+    path = pictures.write(tmp_path, name, pictures.MOVING[name]())
     assert near(open_picture(path), TOP_LEFT, (15, 15, 15), 6)
     assert read_header(path).frames == 4
 
@@ -168,7 +148,7 @@ def test_header_and_pixels_agree_on_what_is_up(tmp_path: Path, name: str, value:
 
 def test_orientation_behind_the_pixels_of_a_png(tmp_path: Path) -> None:
     rows = b"".join(b"\0" + bytes(3 * SIZE[0]) for _ in range(SIZE[1]))
-    path = write(tmp_path, "a.png", pictures.png(*SIZE, 8, 2, rows, (b"eXIf", pictures.orientation(6)[6:])))
+    path = pictures.write(tmp_path, "a.png", pictures.png(*SIZE, 8, 2, rows, (b"eXIf", pictures.orientation(6)[6:])))
     assert read_header(path) == Header(SIZE[1], SIZE[0], False, 1)
     assert open_picture(path).size == SIZE[::-1]
 
@@ -208,7 +188,7 @@ def test_what_is_transparent_in_a_mask_is_not_trained(tmp_path: Path) -> None:
 
 
 def test_picture_without_transparency_has_no_alpha(tmp_path: Path) -> None:
-    assert open_alpha(write(tmp_path, "a.jpg", pictures.COLOURED["plain.jpg"]())) is None
+    assert open_alpha(pictures.write(tmp_path, "a.jpg", pictures.COLOURED["plain.jpg"]())) is None
 
 
 # --------------------------------------------------------------------------- cheap
@@ -233,9 +213,9 @@ def test_other_formats_stay_whole_and_transparent(tmp_path: Path) -> None:
     assert picture.size == (400, 300) and picture.getpixel((390, 290)) == (255, 0, 0)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", pictures.ALL)
 def test_header_says_what_opening_gives(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path, name, ALL[name]())
+    path = pictures.write(tmp_path, name, pictures.ALL[name]())
     header = read_header(path)
     assert (header.width, header.height) == open_picture(path).size
     assert header.alpha == (open_alpha(path) is not None) == name.startswith("transparent")
@@ -246,98 +226,11 @@ def test_header_decodes_no_pixel(tmp_path: Path) -> None:
     content = bytearray(pictures.encoded(Image.effect_noise((64, 64), 90), "PNG"))
     at = content.index(b"IDAT") + 4
     content[at : at + 200] = bytes(200)
-    path = write(tmp_path, "a.png", bytes(content))
+    path = pictures.write(tmp_path, "a.png", bytes(content))
     assert read_header(path) == Header(64, 64, False, 1)
     with pytest.raises(DECODE_ERRORS):
         open_picture(path)
 
 
-# --------------------------------------------------------------------------- faults
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
-@pytest.mark.parametrize("name", [name for name in ALL if "stereo" not in name and "pages" not in name])
-def test_cut_off_anywhere_is_found_in_the_header(tmp_path: Path, name: str) -> None:
-    content = ALL[name]()
-    # without its very last byte a GIF lacks no pixel
-    last = len(content) - (2 if name.endswith(".gif") else 1)
-    for length in (1, 20, len(content) // 4, len(content) // 2, len(content) * 9 // 10, last):
-        reason = refusal(write(tmp_path, name, content[:length]))
-        # of one byte nothing can be said, and only the decoder knows the end of a JPEG XL
-        assert "cut off" in reason or length == 1 or name.endswith(".jxl"), (length, reason)
-
-
-@pytest.mark.parametrize("name", ["plain.jpg", "plain.png", "lossy.webp", "plain.gif", "plain.bmp", "plain.avif"])
-def test_bytes_behind_the_end_are_no_fault(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path, name, pictures.COLOURED[name]() + b"appended by a phone" * 100)
-    assert (read_header(path).width, read_header(path).height) == open_picture(path).size == SIZE
-
-
-def test_preview_in_exif_does_not_pass_for_the_end(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x010E] = "a preview: \xff\xd9"
-    preview = b"Exif\0\0" + exif.tobytes()[6:] + pictures.encoded(Image.new("RGB", (8, 8)), "JPEG")
-    content = pictures.encoded(Image.effect_noise((200, 200), 60), "JPEG", exif=preview)
-    assert b"\xff\xd9" in content[:-2]
-    assert read_header(write(tmp_path, "a.jpg", content)).width == 200
-    assert refusal(write(tmp_path, "a.jpg", content[:-50])) == "the file is cut off"
-
-
-@pytest.mark.parametrize("name", pictures.STRANGERS)
-def test_what_is_no_picture_is_named(tmp_path: Path, name: str) -> None:
-    content, word = pictures.STRANGERS[name]
-    path = write(tmp_path, name, content)
-    assert word in refusal(path)
-    with pytest.raises(DECODE_ERRORS) as caught:
-        open_picture(path)
-    assert reason_of(caught.value) == refusal(path)
-
-
-def test_reasons_are_short_and_say_what_helps(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "gone.png") == "no such file or directory"
-    assert reason_of(PermissionError(13, "Permission denied")) == "permission denied"
-    assert reason_of(MemoryError()) == "there is not enough memory to decode it"
-    assert reason_of(OSError("broken data stream.")) == "it is damaged (broken data stream)"
-    large = write(tmp_path, "a.png", pictures.png(20_000, 10_000, 8, 0, b""))
-    assert refusal(large) == "it has 200 megapixels: scale it down"
-
-
-def test_panoramas_raise_no_warning(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.png", pictures.png(20_000, 5_000, 8, 0, b""))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert read_header(path).width == 20_000
-
-
-def test_nobody_makes_pillow_accept_cut_off_files() -> None:
-    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
-
-
-# --------------------------------------------------------------------------- optional packages
-
-
-@pytest.mark.parametrize(
-    ("name", "module", "line"),
-    [
-        ("plain.heic", "pillow_heif", "HEIC needs pillow-heif: pip install -r requirements-formats.txt"),
-        ("plain.jxl", "pillow_jxl", "JPEG XL needs pillow-jxl-plugin: pip install -r requirements-formats.txt"),
-    ],
-)
-def test_missing_package_is_a_bad_file_that_names_the_install_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str, line: str
-) -> None:
-    # phones also send HEIC under the name of a JPEG
-    paths = [write(tmp_path, to, pictures.COLOURED[name]()) for to in (name, "a.jpg")]
-    monkeypatch.setitem(sys.modules, module, None)
-    kinds.teach.cache_clear()
-    for path in paths:
-        assert refusal(path) == line
-        with pytest.raises(MissingPackageError):
-            open_picture(path)
-    monkeypatch.undo()
-    for path in paths:
-        assert open_picture(path).size == SIZE
-
-
 def test_every_format_of_the_tests_is_listed() -> None:
-    assert {Path(name).suffix for name in ALL} <= PICTURE_ENDINGS
+    assert {Path(name).suffix for name in pictures.ALL} <= PICTURE_ENDINGS
