@@ -17,6 +17,9 @@ from PIL import Image, ImageFilter
 from starlette.testclient import TestClient
 
 from app.services.gallery import Gallery
+from app.services.gallery.collection import Collection
+from app.services.gallery.places import Place
+from app.services.gallery.reading import read
 from app.services.studio import Studio
 from app.web import create_app
 from tests.test_security import small_pages
@@ -292,6 +295,20 @@ def test_reload_shows_new_files_and_keeps_what_was_saved(opened: Open, folder: P
     gallery.reload(set_id)
     wait_for(lambda: gallery.open(set_id)["ready"], "the folder")
     assert "9.png" in names(gallery, set_id) and gallery.detail(set_id, pid)["caption"] == "saved"
+
+
+def test_what_comes_back_while_a_folder_is_read_makes_it_read_again(tmp_path: Path, folder: Path) -> None:
+    collection = Collection(Place("0" * 12, folder, False, False), tmp_path / "journal", ".txt")
+    assert collection.wants_reading()
+    read(collection, tmp_path / "cache")
+    assert collection.progress.ready and len(collection.items()) == 4
+    assert collection.wants_reading() and not collection.wants_reading()
+    collection.begin_reading()
+    collection.take_away(["0.png"])
+    seen = [item for item in collection.items() if item.name != "0.png"]
+    assert collection.bring_back(["0.png"])
+    collection.replace(seen, collection.facts)
+    assert not collection.end_reading()
 
 
 def test_crops_lie_in_the_picture_and_have_the_shape_of_their_bucket(opened: Open, folder: Path) -> None:

@@ -20,6 +20,8 @@ from trainers.data.edits import Journal
 from trainers.data.walk import order_of
 from trainers.errors import DataError
 
+QUERIES = 32  # whose answers are remembered while nothing changes
+
 
 @dataclass
 class Progress:
@@ -170,6 +172,8 @@ class Collection:
         with self._lock:
             flags = self.flags(context)
             if query not in self._selected:
+                if len(self._selected) >= QUERIES:
+                    self._selected.clear()
                 lengths = self.lengths(context, self._items.values()) if query.sort == "tokens" else {}
                 self._selected[query] = select(
                     list(self._items.values()), query, flags, self._alike.group, lambda item: lengths[item.text or ""]
@@ -232,6 +236,7 @@ class Collection:
         if not names:
             return True
         with self._changing():
+            self._again = self._is_read  # who reads has walked past them
             back = [item for item in self._away.values() if item.name in names]
             for item in back:
                 self._items[item.pid] = self._away.pop(item.pid)
