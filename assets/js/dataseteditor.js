@@ -72,6 +72,7 @@
       const command = event.ctrlKey || event.metaKey;
       if (command && event.key.toLowerCase() === "s") {
         event.preventDefault();
+        if (!this.dirty() && !this.text.readOnly) this.tell("saved"); // the key is answered even when there is nothing to do
         this.flush();
       } else if (command && event.key === "Enter") {
         event.preventDefault();

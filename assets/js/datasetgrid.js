@@ -5,6 +5,7 @@
   const at = window.atelier;
   const { t, h, icon } = at;
   const PAGE = 120; // records a question
+  const MANY = 500; // the most that a question may be about
   const GAP = 10;
   const CAPTION = 54; // height of the text under a picture
   const AHEAD = 2; // rows kept above and below those in sight
@@ -246,13 +247,14 @@
       return this.go(Math.min(this.total - 1, Math.max(0, wanted)), options);
     }
 
+    // Ids come from the list itself, not from the pages in memory: those may be read again meanwhile.
     async selectRange(one, other) {
       const [from, to] = one < other ? [one, other] : [other, one];
-      const pages = [];
-      for (let page = Math.floor(from / PAGE); page <= Math.floor(to / PAGE); page++) pages.push(this.load(page));
-      await Promise.all(pages);
-      this.selection.clear();
-      for (let index = from; index <= to; index++) if (this.item(index)) this.selection.add(this.item(index)[0]);
+      const asked = [];
+      for (let first = from; first <= to; first += MANY) asked.push(this.fetch(first, Math.min(MANY, to + 1 - first)));
+      const answers = await Promise.all(asked);
+      if (answers.some((answer) => !answer)) return;
+      this.selection = new Set(answers.flatMap(({ items }) => items.map(([pid]) => pid)));
     }
 
     async selectAll() {

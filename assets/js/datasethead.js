@@ -82,6 +82,7 @@
     drawFound({ layout, ready, done, total, orphans, error }) {
       const concepts = layout.concepts > 1 || layout.kind === "kohya" ? `${at.some("dataset.concepts", layout.concepts)}, ` : "";
       const said = layout.kind ? [`${at.words[`dataset.layout.${layout.kind}`] ?? layout.kind}: ${concepts}${at.some("dataset.n_pictures", layout.pictures)}`] : [];
+      if (this.view.id === this.view.sets.draft) said.push(t("dataset.in_draft"));
       if (orphans.length) said.push(at.some("dataset.orphans", orphans.length).replace("{name}", orphans[0]));
       if (error) said.push(error);
       if (!ready) said.push(total ? t("dataset.reading", { done, total }) : t("dataset.looking"));

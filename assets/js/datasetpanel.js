@@ -4,6 +4,7 @@
   const at = window.atelier;
   const { t, h, icon } = at;
 
+  const SHOWN = 15; // of a group of near-duplicates
   const OPENED = Date.now(); // in addresses whose version is not known: browsers keep pictures for a year
   const percent = (share) => `${+(100 * share).toFixed(1)} %`;
   const size = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
@@ -103,7 +104,7 @@
 
     group(detail) {
       return h("section", {}, h("h3", { text: t("dataset.group") }),
-        h("div", { class: "ds-group" }, detail.group.map((pid) => h("button", { type: "button", "aria-current": pid === detail.pid ? "true" : null, onclick: () => this.moves.pick(pid) }, h("img", { src: `/thumb/data/${this.set()}/${pid}?v=${OPENED}`, alt: "" })))));
+        h("div", { class: "ds-group" }, detail.group.slice(0, SHOWN).map((pid) => h("button", { type: "button", "aria-current": pid === detail.pid ? "true" : null, onclick: () => this.moves.pick(pid) }, h("img", { src: `/thumb/data/${this.set()}/${pid}?v=${OPENED}`, alt: "" }))), detail.group.length > SHOWN ? h("span", { class: "muted", text: `+${detail.group.length - SHOWN}` }) : null));
     }
   }
 

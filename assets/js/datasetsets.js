@@ -34,7 +34,7 @@
     }
 
     draw(id = this.id) {
-      this.select.replaceChildren(...this.list.map((one) => h("option", { value: one.id, text: `${one.name}${one.pictures === null ? "" : ` (${one.pictures})`}${one.id === this.draft ? ` \u2013 ${t("dataset.in_draft")}` : ""}` })));
+      this.select.replaceChildren(...this.list.map((one) => h("option", { value: one.id, text: `${one.name}${one.pictures === null ? "" : ` (${one.pictures})`}` })));
       this.select.value = id;
       this.select.hidden = !this.list.length;
       const one = this.list.find((other) => other.id === id);
