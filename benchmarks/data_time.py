@@ -51,7 +51,9 @@ def measure(root: Path, pictures: int, batch: int, step_s: float, ram_limit: int
     """Milliseconds that each step of two epochs waits, after one epoch that warms up."""
     settings: dict[str, dict[str, Any]] = {"data": {"resolution": 1024}, "schedule": {"batch_size": batch}}
     target = root / "pictures"
-    bench = make_bench(root, Path("sandbox"), target if target.exists() else draw_pictures(target, pictures), **settings)
+    if not target.exists():
+        draw_pictures(target, pictures)
+    bench = make_bench(root, Path("sandbox"), target, **settings)
     encoders: Any = Encoders()
     scan, device = folder.scan(bench.config.data), torch.device("cpu")
     dataset = Dataset(scan, bench.config, encoders, device, bench.run.path, ram_limit)
