@@ -22,6 +22,7 @@ LIGHT_MODULES = (
     "trainers.config",
     "trainers.data.buckets",
     "trainers.data.captions",
+    "trainers.data.clips",
     "trainers.data.colours",
     "trainers.data.decode",
     "trainers.data.detail",
