@@ -43,6 +43,7 @@ LIGHT_MODULES = (
     "trainers.data.tables",
     "trainers.data.tags",
     "trainers.data.text",
+    "trainers.data.tokens",
     "trainers.data.walk",
     "trainers.data.wildcards",
     "trainers.data.zips",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.services import tokens
+from trainers.data import tokens
 from trainers.paths import PROGRAM
 
 SENTENCE = "a photo of a cat wearing a red hat, 4k"

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.services import tokens
 from app.services.gallery.context import Context
 from app.services.gallery.flags import FILTERS, Likeness, flags_of, likeness
 from app.services.gallery.item import Item
 from app.services.gallery.places import Place
 from app.services.gallery.query import Query, select
+from trainers.data import tokens
 from trainers.data.edits import Journal
 from trainers.data.walk import order_of
 from trainers.errors import DataError

@@ -6,12 +6,11 @@ import hashlib
 from dataclasses import asdict
 from typing import Any
 
-from app.services import tokens
 from app.services.gallery import shapes
 from app.services.gallery.collection import Collection
 from app.services.gallery.context import Context
 from app.services.gallery.item import Item
-from trainers.data import captions
+from trainers.data import captions, tokens
 from trainers.data.decode import DECODE_ERRORS, open_picture
 from trainers.data.detail import detail_place
 from trainers.data.tags import is_tags
