@@ -313,6 +313,36 @@ def test_an_added_folder_is_shown_where_it_lies(url: str, tmp_path: Path, page_w
     watch.assert_clean()
 
 
+def test_a_chosen_folder_keeps_its_folders_and_files_can_be_let_go_over_the_grid(
+    url: str, data: Path, tmp_path: Path, page_watch: tuple[Page, Watch]
+) -> None:
+    page, watch = page_watch
+    make(tmp_path / "photos" / "10_wuzzle", 2)
+    make(tmp_path / "photos" / "3_other", 1)
+    page.goto(f"{url}/#dataset", wait_until="commit")
+    page.locator(".ds-set").get_by_role("button", name="New", exact=True).click()
+    page.locator("#ds-drop-folder").set_input_files(tmp_path / "photos")
+    expect(page.locator(".ds-layout")).to_contain_text("kohya folders: 2 concepts, 3 pictures")
+    assert (data / "datasets" / "pictures-1" / "10_wuzzle" / "p0001.txt").is_file()
+
+    page.evaluate(
+        """async () => {
+          const canvas = Object.assign(document.createElement('canvas'), { width: 32, height: 32 });
+          canvas.getContext('2d');
+          const picture = await new Promise((done) => canvas.toBlob(done));
+          const data = new DataTransfer();
+          data.items.add(new File([picture], 'one.png'));
+          const main = document.querySelector('.ds-main');
+          for (const name of ['dragover', 'drop']) {
+            main.dispatchEvent(new DragEvent(name, { dataTransfer: data, bubbles: true, cancelable: true }));
+          }
+        }"""
+    )
+    expect_total(page, 4)
+    assert (data / "datasets" / "pictures-1" / "one.png").is_file()
+    watch.assert_clean()
+
+
 @pytest.mark.parametrize("width", [1400, 1000, 420])
 def test_nothing_stands_out_of_the_page_in_either_language(url: str, data: Path, browser: Browser, width: int) -> None:
     make(data / "datasets" / "mine", 5, bare=(0,))

@@ -171,6 +171,7 @@
 
     free(cell) {
       cell.remove();
+      cell.picture.removeAttribute("src"); // else the old picture stands there until the next one has come
       cell.record = undefined;
       if (this.spare.length < 60) this.spare.push(cell);
     }

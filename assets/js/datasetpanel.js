@@ -35,8 +35,10 @@
       const set = this.set();
       this.editor.flush();
       await this.editor.queue;
+      const another = `${set}/${pid}` !== this.editor.key;
+      if (another) this.editor.text.readOnly = true; // letters typed now would belong to the last picture
       const detail = pid ? await this.ask.detail([set, pid]) : null;
-      if (turn !== this.turn) return;
+      if (turn !== this.turn || (!another && this.editor.dirty())) return;
       this.pid = detail ? pid : null;
       this.body.hidden = !detail;
       this.placeholder.hidden = Boolean(detail);

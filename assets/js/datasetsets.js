@@ -38,6 +38,7 @@
       this.select.value = id;
       this.select.hidden = !this.list.length;
       const one = this.list.find((other) => other.id === id);
+      this.select.title = one?.path ?? "";
       const thumb = one?.pictures && one.thumb; // before it is read, the first file may be no picture
       this.thumb.hidden = !thumb;
       if (thumb && this.thumb.getAttribute("src") !== one.thumb) this.thumb.src = one.thumb;
@@ -61,7 +62,8 @@
 
     // ---------------------------------------------------------------- a folder of this machine
     browse() {
-      const path = h("input", { type: "text", class: "ds-input", "aria-label": t("dataset.path"), placeholder: t("dataset.path"), spellcheck: "false", onkeydown: (event) => event.key === "Enter" && go(path.value) });
+      const path = h("input", { type: "text", class: "ds-input", "aria-label": t("dataset.path"), placeholder: t("dataset.path"), spellcheck: "false", oninput: () => { turn++; }, onkeydown: (event) => event.key === "Enter" && go(path.value) });
+      let turn = 0; // an answer that comes late must not take the place of what was asked or typed since
       const places = h("nav", { class: "ds-places" });
       const folders = h("div", { class: "ds-folders" });
       const said = h("p", { class: "ds-said", role: "status" });
@@ -69,7 +71,9 @@
       at.dialog(t("dataset.add_folder"), body, [[t("common.cancel"), ""], [t("dataset.use_folder"), "primary", () => this.add(path.value.trim(), said)]]);
       const row = (label, to, name, pictures = null) => h("button", { type: "button", class: "ds-folder", onclick: () => go(to) }, icon(name), h("span", { text: label }), pictures ? h("b", { text: t(pictures === 1 ? "dataset.n_pictures_1" : "dataset.n_pictures", { n: pictures }) }) : null);
       const go = async (to) => {
+        const mine = ++turn;
         const answer = await this.ask.browse(to.trim());
+        if (mine !== turn) return;
         said.textContent = answer ? (answer.error ?? "") : t("common.no_answer");
         if (!answer || answer.error) return;
         path.value = answer.path;
