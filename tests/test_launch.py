@@ -150,6 +150,15 @@ def test_the_tests_packages_come_with_the_first_test(env: Environment, installed
     assert pip_names(installed) == ["venv", "requirements.txt", "requirements-test.txt"]
 
 
+def test_what_requirements_include_counts_too(env: Environment, installed: list[str]) -> None:
+    env.test_requirements.write_text("-r requirements-formats.txt\n")
+    formats = env.test_requirements.with_name("requirements-formats.txt")
+    for pin in ("av==18.1.0\n", "av==18.2.0\n"):
+        formats.write_text(pin)
+        set_up(env, with_tests=True)
+    assert pip_names(installed)[1:] == ["requirements.txt", *["requirements-test.txt"] * 2]
+
+
 def test_another_build_of_torch_needs_another_environment(
     env: Environment, installed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,14 @@ class Stamp:
 
 
 def digest(requirements: Path, *more: str) -> str:
-    return hashlib.sha256("\n".join([requirements.read_text(encoding="utf-8"), *more]).encode()).hexdigest()
+    """Of the file, and of those that it includes."""
+    return hashlib.sha256("\n".join([*_texts(requirements), *more]).encode()).hexdigest()
+
+
+def _texts(requirements: Path) -> list[str]:
+    text = requirements.read_text(encoding="utf-8")
+    included = re.findall(r"^-r\s+(\S+)", text, re.MULTILINE)
+    return [text, *(inner for name in included for inner in _texts(requirements.parent / name))]
 
 
 class Environment:
