@@ -9,6 +9,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from trainers.data.decode import PICTURE_ENDINGS, open_picture
+from trainers.data.storage import mark_wanted
 from trainers.rundir import RunDir
 
 THUMB_PX = 256
@@ -61,7 +62,9 @@ def thumbnail(picture: Path, cache: Path, side: int = THUMB_PX) -> Path:
     status = picture.stat()
     key = f"{picture}\n{status.st_mtime_ns}\n{status.st_size}\n{side}".encode("utf-8", "surrogateescape")
     target = cache / f"{hashlib.blake2b(key, digest_size=16).hexdigest()}.webp"
-    if not target.exists():
+    try:
+        mark_wanted(target, target.stat().st_mtime)
+    except FileNotFoundError:
         small = open_picture(picture, at_least=side)
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         cache.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from trainers.data.storage import mark_wanted
 from trainers.rundir import write_atomic
 
 RAM_LIMIT = 2 << 30  # bytes of tensors that a cache keeps in memory beside the disk
-DAY_S = 86_400
 
 Tensors = dict[str, Tensor]
 
@@ -48,10 +45,7 @@ class TensorCache:
                 pass
         except (FileNotFoundError, SafetensorError):
             return False
-        # the file's time says when it was last wanted, which is what pruning goes by
-        if time.time() - changed > DAY_S:
-            with contextlib.suppress(PermissionError):
-                os.utime(path)
+        mark_wanted(path, changed)
         return True
 
     def get(self, key: str) -> Tensors | None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from trainers.data.storage import mark_wanted
 from trainers.data.walk import Order, order_of
 
 HEADER = json.dumps(["atelier index", 1]) + "\n"  # another number when the meaning of a line changes
@@ -76,6 +77,8 @@ class Store:
             if self._changed:
                 os.replace(self._new.name, self._path)
                 self._new = None
+            else:
+                mark_wanted(self._path, self._path.stat().st_mtime)
         except OSError as error:
             self._give_up(error)
 

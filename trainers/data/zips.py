@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from trainers.data.storage import mark_wanted
 from trainers.data.text import TextError, decoded
 from trainers.errors import DataError
 
@@ -33,7 +34,9 @@ def unpacked(file: Path, root: Path) -> Path:
     """
     try:
         target = root / _folder_name(file)
-        if not target.is_dir():
+        if target.is_dir():
+            mark_wanted(target, target.stat().st_mtime)
+        else:
             with zipfile.ZipFile(file) as archive:
                 _unpack(archive, _contents(archive, file.name), target, file.name)
         return _entered(target)
