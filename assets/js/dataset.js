@@ -130,7 +130,7 @@
       this.none.hidden = !empty && !missed;
       this.grid.element.hidden = !this.none.hidden || !this.bad.hidden;
       if (empty) this.none.replaceChildren(icon("pictures"), h("p", { text: t(this.id ? "dataset.empty_set" : "dataset.no_sets") }), at.button(t(this.id ? "dataset.fill" : "dataset.new"), "upload", () => (this.id ? this.sets.drop(this.sets.current()) : this.sets.make()), "primary"));
-      else if (missed) this.none.replaceChildren(icon("ok"), h("p", { text: t("dataset.no_hits") }), at.button(t("dataset.show_all"), null, () => this.head.all()));
+      else if (missed) this.none.replaceChildren(icon("search"), h("p", { text: t("dataset.no_hits") }), at.button(t("dataset.show_all"), null, () => this.head.all()));
     }
 
     // Files that cannot be read have no picture to show: a list of names and causes takes the place of the grid.

@@ -130,6 +130,7 @@
         h("div", { class: "actions" },
           at.button(t("dataset.keep_mine"), null, () => this.overwrite(answer.stamp)),
           at.button(t("dataset.take_theirs"), null, () => this.takeTheirs(answer.conflict, answer.stamp))));
+      this.conflict.scrollIntoView({ block: "nearest" });
     }
 
     // One's own text stays: the save is repeated with the stamp of what is on disk now.
@@ -158,7 +159,7 @@
         const over = limit && n > limit;
         const text = chunks.length && !over ? t("dataset.tokens_chunks", { n, limit, chunks: chunks.length + 1 }) : t("dataset.tokens", { n, limit });
         return h("span", { class: `ds-token ${over ? "over" : ""}`, title: over ? t("dataset.too_long", { text: this.text.value.slice(chunks.at(-1)).trim().slice(0, 80) }) : "" },
-          h("span", { text: encoder }), h("span", { class: `bar ${over ? "danger" : ""}`, style: { "--part": `${Math.min(100, (100 * n) / (limit || n || 1))}%` } }), h("b", { text }));
+          h("span", { text: encoder }), h("span", { class: `bar ${over ? "warning" : ""}`, style: { "--part": `${Math.min(100, (100 * n) / (limit || n || 1))}%` } }), h("b", { text }));
       }));
     }
   }

@@ -45,6 +45,7 @@
       if (!detail) return this.editor.close();
       this.editor.open(`${set}/${pid}`, detail);
       this.draw(detail);
+      if (another) this.element.scrollTop = 0;
       if (this.typing) this.edit();
     }
 
@@ -85,7 +86,7 @@
       this.stage.replaceChildren(h("div", { class: "ds-view", style: { "--shape": `${detail.width} / ${detail.height}`, "--wide": String(detail.width / detail.height) } }, picture, frames));
       this.cuts.replaceChildren(...detail.cuts.map((cut, index) => h("span", { class: `ds-cut ${cut.enlarged > 1.4 ? "warning" : ""}`, data: { n: String(index % 3) } },
         h("i"), h("b", { text: sides(cut.bucket) }),
-        h("span", { text: [t("dataset.loses", { part: percent(cut.loss) }), cut.enlarged > 1.01 ? t("dataset.enlarged", { n: cut.enlarged.toFixed(1) }) : ""].filter(Boolean).join(", ") }))));
+        h("span", { text: [t("dataset.loses", { part: percent(cut.loss) }), cut.enlarged >= 1.05 ? t("dataset.enlarged", { n: cut.enlarged.toFixed(1) }) : ""].filter(Boolean).join(", ") }))));
     }
 
     drawRest(detail) {
