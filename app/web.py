@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.desktop import APP_NAME
@@ -102,8 +103,14 @@ def build_pages(studio: Studio) -> FastAPI:
     }
     for path, page in shell.pages(studio).items():
         page.queue(max_size=64)
+        if path != "/":  # the mount at "/" would answer 404
+            inner.add_route(path, _redirect(f"{path}/"))
         gr.mount_gradio_app(inner, page, path=path, **options)
     return inner
+
+
+def _redirect(path: str) -> Callable[[Request], RedirectResponse]:
+    return lambda _: RedirectResponse(path)
 
 
 def create_app(studio: Studio, *, policy: Policy | None = None, build: Build = build_pages) -> FastAPI:
