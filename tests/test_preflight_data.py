@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.checks import add_picture, check, codes, config_of, found, lay_out, mended
 from tests.machines import CARD_24
@@ -163,6 +163,16 @@ def test_flat_pictures_are_not_taken_for_copies(place: Path) -> None:
     for colour in ("red", "green"):
         Image.new("RGB", (64, 64), colour).save(place / f"pictures/{colour}.png")
     assert "near_duplicates" not in codes(check(place))
+
+
+def test_blurred_pictures_are_named(place: Path) -> None:
+    with Image.open(place / "pictures/0.png") as picture:
+        picture.filter(ImageFilter.GaussianBlur(6)).save(place / "pictures/soft.png")
+    warning = found(check(place), "blurry")
+    assert warning.message == "1 picture blurred: soft.png."
+    assert warning.fix and warning.fix.filter == "blurry"
+    Image.new("RGB", (64, 64), "red").save(place / "pictures/soft.png")
+    assert "blurry" not in codes(check(place)), "a plain picture is not blurred"
 
 
 def test_the_same_copy_in_two_data_sets_is_meant(place: Path) -> None:

@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 from trainers.data.storage import mark_wanted
 from trainers.data.walk import Order, order_of
 
-HEADER = json.dumps(["atelier index", 1]) + "\n"  # another number when the meaning of a line changes
+HEADER = json.dumps(["atelier index", 2]) + "\n"  # another number when the meaning of a line changes
 LONGEST_SCAN_S = 24 * 3600
 
 log = logging.getLogger(__name__)

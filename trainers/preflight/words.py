@@ -52,6 +52,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{n:picture} in {groups:group} nearly the same: {names}.",
         "Keep the best of each group, or the others count less.",
     ),
+    "blurry": ("{n:picture} blurred: {names}.", "Blur is learned like anything else: use sharper originals."),
     "same_caption": (
         "{n:picture} of {of} with the same caption: {caption}.",
         "Say what differs between them: what is not said is taken for part of the concept.",
