@@ -29,8 +29,9 @@
     // A picture's caption as the server has it; what could not be saved of it earlier comes back.
     open(key, detail) {
       Object.assign(this, { key, base: detail.caption });
-      this.stamps.set(key, detail.stamp);
       const kept = this.kept.get(key);
+      // a kept text goes with the stamp that it was written over: what somebody else wrote since is shown, not replaced
+      if (kept === undefined) this.stamps.set(key, detail.stamp);
       this.text.value = kept ?? detail.caption;
       this.text.readOnly = Boolean(detail.locked);
       this.conflict.hidden = true;
@@ -38,7 +39,9 @@
       this.chips.draw(detail.locked ? "" : this.text.value);
       if (detail.locked) this.tell("locked", detail.locked);
       else this.tell(kept === undefined ? "" : "unsaved");
-      if (kept !== undefined) this.recount();
+      if (kept === undefined) return;
+      this.recount();
+      this.flush();
     }
 
     close() {
