@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainers.config import DataSet
 from trainers.rundir import write_atomic
 
 log = logging.getLogger(__name__)
@@ -20,6 +22,27 @@ class Draft:
 
     preset: str
     values: dict[str, Any]
+
+
+def folders_of(values: Mapping[str, Any]) -> list[str]:
+    """All folders that a draft names, the main one first, whatever else is wrong with it."""
+    data = values.get("data")
+    if not isinstance(data, Mapping):
+        return []
+    sets = data.get("sets")
+    found = [folder_of(data), *map(folder_of, sets if isinstance(sets, list | tuple) else ())]
+    return [folder for folder in found if folder]
+
+
+def folder_of(one: Any) -> str:
+    """The folder of a data set: a record, or the line that a form holds; "" when it names none."""
+    if isinstance(one, str):
+        try:
+            return DataSet.parse(one)["folder"]
+        except ValueError:  # half a line
+            return ""
+    folder = one.get("folder") if isinstance(one, Mapping) else getattr(one, "folder", "")
+    return folder if isinstance(folder, str) else ""
 
 
 class Drafts:

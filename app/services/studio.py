@@ -18,10 +18,11 @@ from app.monitoring.gpu import Sampler
 from app.monitoring.metrics import Metrics, Series
 from app.services import datasets, library, views
 from app.services.datasets import Added, Dropped
-from app.services.drafts import Draft, Drafts
+from app.services.drafts import Draft, Drafts, folders_of
 from app.services.gallery import Context, Gallery
 from app.services.library import ModelCard
 from app.services.previews import START_PATIENCE_S, FieldError, Preview, Previews, Started, problems
+from app.services.storage import Storage
 from app.services.views import FileInfo, RunDetail, RunSummary, SampleInfo, Shown
 from trainers.errors import AtelierError, ConfigError, ConfigErrors
 from trainers.machine import Machine, detect
@@ -69,6 +70,7 @@ class Studio:
         self._drafts = Drafts(self.data_dir / "settings" / "draft.json")
         self._starting = threading.Lock()
         self.gallery = Gallery(self.data_dir, self._data_context, self._data_folders)
+        self.storage = Storage(self.data_dir / "cache", self._working_since)
 
     def start(self) -> None:
         """Read the run folders, adopt workers that live, start the threads."""
@@ -85,6 +87,11 @@ class Studio:
     def active_runs(self) -> list[str]:
         """Ids of the runs that workers work on."""
         return self._supervisor.active()
+
+    def _working_since(self) -> float | None:
+        """When the oldest of the runs that go on was started, in seconds since 1970."""
+        rows = [row for run_id in self._supervisor.active() if (row := self._store.get(run_id))]
+        return min((row.started or row.created for row in rows), default=None)
 
     # configuration
 
@@ -114,9 +121,7 @@ class Studio:
 
     def _data_folders(self) -> list[str]:
         """The folders of the saved draft, whatever else is wrong with it."""
-        data = self.draft().values.get("data")
-        folder = data.get("folder") if isinstance(data, dict) else ""
-        return [folder] if isinstance(folder, str) and folder else []
+        return folders_of(self.draft().values)
 
     def preview(self, values: dict[str, Any]) -> Preview:
         """What a run with these values will be. A large folder is read in the background; ask again then."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STATIC_ROUTE", "build", "mount_options", "pages", "static_dir"]
 
-STYLES = ("atelier", "train", "runs", "dataset")
+STYLES = ("atelier", "train", "runs", "dataset", "storage")
 
 
 def static_dir() -> Path:

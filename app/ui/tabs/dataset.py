@@ -9,7 +9,7 @@ from app.services.gallery import FILTERS, SORTS
 from app.ui import forms
 from app.ui.draft import DraftEditor
 from app.ui.texts import Texts
-from app.ui.widgets import drop
+from app.ui.widgets import drop, storage
 from app.ui.widgets.live import live
 from trainers.errors import AtelierError
 
@@ -31,6 +31,7 @@ def build(studio: Studio, editor: DraftEditor, texts: Texts) -> None:
     functions.append(drop.into_data_set(studio, editor))
     value = {"filters": list(FILTERS), "sorts": list(SORTS), "limits": drop.LIMITS}
     live("dataset", texts, "dataset.", "filter.", "edit.", "drop.", "state.", value=value, functions=functions)
+    live("storage", texts, "storage.", functions=storage.server_functions(studio, texts))
 
 
 def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:

@@ -31,6 +31,7 @@ SCRIPTS = (
     "datasetsets",
     "datasethead",
     "dataset",
+    "storage",
     "plot",
     "charts",
     "samples",
