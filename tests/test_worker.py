@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.tiny import make_flux
 from tests.training import Bench, draw_pictures, make_bench
@@ -70,6 +72,37 @@ def test_a_run_ends_with_its_file_and_says_so(bench: Bench) -> None:
     assert sequence == list(range(1, len(sequence) + 1))
     info = worker_info(bench.run)
     assert info is not None and info.exit_code == 0 and not info.alive
+
+
+def test_a_run_over_several_data_sets_of_all_kinds(tmp_path: Path, base: Path) -> None:
+    draw_pictures(tmp_path / "taught" / "2_zota", 2)
+    draw_pictures(tmp_path / "prior", 2, seed=1)
+    shutil.make_archive(str(tmp_path / "prior"), "zip", tmp_path / "prior")
+    Image.new("L", (64, 64), 255).save(tmp_path / "taught" / "2_zota" / "00-masklabel.png")
+    (tmp_path / "taught" / "broken.png").write_bytes(b"no picture")
+    settings = {"resolution": [64, 48], "mask": "file", "skip_bad": True, "flip": True}
+    bench = make_bench(
+        tmp_path,
+        base,
+        tmp_path / "taught",
+        data={**settings, "sets": [f"{tmp_path / 'prior.zip'} regularisation=true resolution=32"]},
+        captions={"trigger": "zota", "shuffle": True},
+        schedule={"max_steps": 5, "batch_size": 2},
+    )
+    bench.run.create(resolve.dump(bench.config))
+    assert work(bench.run) == 0
+    assert any(record["code"] == "bad_left_out" for record in records(bench.run, "warned"))
+    assert not (bench.run.path / "text").exists()  # captions were kept for this run alone
+
+
+def test_a_stopped_run_keeps_its_captions_until_it_is_done(bench: Bench) -> None:
+    bench.run.create(resolve.dump(bench.config))
+    until = time.time()
+    bench.run.send("stop")
+    assert work(bench.run, since=until) == 130
+    assert (bench.run.path / "text").is_dir()
+    assert work(bench.run, resume=True) == 0
+    assert not (bench.run.path / "text").exists()
 
 
 def test_bad_pictures_end_it_with_2_before_anything_loads(bench: Bench) -> None:
