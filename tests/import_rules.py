@@ -34,6 +34,7 @@ LIGHT_MODULES = (
     "trainers.data.index",
     "trainers.data.kinds",
     "trainers.data.layouts",
+    "trainers.data.lengths",
     "trainers.data.likeness",
     "trainers.data.lookup",
     "trainers.data.operations",

@@ -330,7 +330,7 @@ def test_texts_are_those_of_training(opened: Open) -> None:
     gallery, set_id = opened(captions={"trigger": "ohwx", "suffix": "4k"})
     detail = gallery.detail(set_id, pid_of(gallery, set_id, "1.png"))
     assert detail["texts"] == ["ohwx, wuzzle, number 1 4k"]
-    assert detail["flags"] == ["no_trigger"]
+    assert detail["flags"] == ["no_trigger", "too_long"]  # the sandbox spells unknown words letter by letter
 
 
 def test_counts_of_several_lines_are_those_of_the_longest(opened: Open) -> None:

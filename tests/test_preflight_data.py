@@ -230,6 +230,21 @@ def test_captions_without_the_trigger_are_counted(place: Path) -> None:
     assert warning.level == "warning" and warning.message.startswith("1 caption without 'wuzzle'")
 
 
+def test_captions_that_the_encoder_cuts_off_are_named(place: Path) -> None:
+    limit = 255
+    text = " ".join(["cat"] * limit)
+    (place / "pictures/0.txt").write_text(text)
+    (place / "pictures/1.txt").write_text(f"{text}\n{text}")
+    model = {"model": {"base": "flux-schnell"}}
+    assert "too_long" not in codes(check(place, model)), "each line is a caption of its own"
+    joined = found(check(place, {**model, "captions": {"lines": "join"}}), "too_long")
+    assert joined.message == "1 caption longer than the 255 tokens that T5 reads: 1.png."
+    assert joined.fix and joined.fix.filter == "too_long"
+    warning = found(check(place, {**model, "captions": {"trigger": "wuzzle"}}), "too_long")
+    assert warning.message.startswith("2 captions"), "the trigger word is put in front"
+    assert "too_long" not in codes(check(place))
+
+
 @pytest.mark.parametrize("lines", ["draw", "first", "join"])
 def test_captions_of_several_lines_are_told(place: Path, lines: str) -> None:
     (place / "pictures/0.txt").write_text("a red wuzzle\n\na round thing\n")

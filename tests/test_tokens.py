@@ -84,6 +84,21 @@ def test_lengths_are_the_counts() -> None:
         assert encoder.lengths(TEXTS) == [encoder.count(text).n for text in TEXTS]
 
 
+def test_lengths_are_remembered_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = tokens.encoders("flux-dev", "flux")[0]
+    monkeypatch.setattr(tokens, "REMEMBERED", 10)
+    for first in range(30):
+        texts = ["a cat", *(f"{'cat ' * number}" for number in range(first, first + 5)), "a cat"]
+        assert encoder.lengths(texts) == [2, *range(first, first + 5), 2]
+        assert len(encoder._known) <= 10
+
+
+def test_half_a_sign_is_counted_as_one() -> None:
+    """JSON may hold one half of a surrogate pair; text encoders refuse it."""
+    for encoder in tokens.encoders("flux-dev", "flux"):
+        assert encoder.lengths(["a \ud83d cat"]) == [encoder.count("a \ud83d cat").n] == encoder.lengths(["a ? cat"])
+
+
 def test_the_sandbox_is_counted_with_its_own_words() -> None:
     clip, t5 = tokens.encoders("sandbox", "flux")
     limits = {clip.encoder: clip.limit for clip in (clip.count(""), t5.count(""))}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
-from trainers.config import TrainConfig
-from trainers.data import captions, epoch
-from trainers.data.folder import Picture, Scan
+from trainers.config import Captions, TrainConfig
+from trainers.data import captions, epoch, tokens
+from trainers.data.folder import Lines, Picture, Scan
+from trainers.data.lengths import too_long
 from trainers.data.wildcards import has_choices
 from trainers.preflight.finding import Finding, Fix, change, named, show, tell
 
@@ -24,6 +26,7 @@ def of_captions(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
     if not missing and not empty:
         yield tell("ok", "captions", "data.folder")
     yield from _trigger(config, scan)
+    yield from _too_long(config, scan)
     yield from _lines(config, scan)
     yield from _choices(config, scan)
 
@@ -56,6 +59,22 @@ def _trigger(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
     lacking = sum(any(trigger.lower() not in line.lower() for line in picture.lines or ()) for picture in taught)
     if lacking:
         yield tell("warning", "no_trigger", "captions.trigger", show("no_trigger"), n=lacking, trigger=trigger)
+
+
+def _too_long(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
+    """What the encoder that reads most does not read. The others are made for the first words alone."""
+    found = tuple(picture.lines for picture in scan.pictures)
+    encoder, places = _cut_off(found, config.captions, config.model.base, config.model.family)
+    if places:
+        names = named(scan.pictures[place].path.name for place in places)
+        said = {"encoder": encoder.title, "limit": encoder.limit, "names": names}
+        yield tell("warning", "too_long", "data.folder", show("too_long"), n=len(places), **said)
+
+
+@lru_cache(8)  # a form asks again at every change of a setting
+def _cut_off(found: tuple[Lines, ...], config: Captions, base: str, family: str) -> tuple[tokens.Encoder, list[int]]:
+    encoder = tokens.encoders(base, family)[-1]
+    return encoder, too_long(found, config, encoder)
 
 
 def _lines(config: TrainConfig, scan: Scan) -> Iterator[Finding]:

@@ -88,6 +88,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "stand_in": ("{n:picture} without caption; {text} stands in.", "Captions teach more."),
     "empty_caption": ("{n:caption file} empty: {names}.", "Write the captions, or remove the files."),
     "no_trigger": ("{n:caption} without '{trigger}'; it is put in front.", "Write it where it belongs."),
+    "too_long": (
+        "{n:caption} longer than the {limit:token} that {encoder} reads: {names}.",
+        "The rest is not seen: shorten them, or say what matters first.",
+    ),
     "lines_draw": ("{n:picture} with several captions; each visit draws one of them.", ""),
     "lines_first": ("{n:picture} with captions of several lines; only the first line counts.", ""),
     "lines_join": ("{n:picture} with captions of several lines, joined into one.", ""),

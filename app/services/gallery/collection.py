@@ -17,6 +17,7 @@ from app.services.gallery.places import Place
 from app.services.gallery.query import Query, select
 from trainers.data import tokens
 from trainers.data.edits import Journal
+from trainers.data.lengths import too_long
 from trainers.data.walk import order_of
 from trainers.errors import DataError
 
@@ -63,7 +64,6 @@ class Collection:
         self._flagged: tuple[Any, ...] = ()  # what the flags are made from
         self._known_flags: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {}
         self._selected: dict[Any, list[Item]] = {}
-        self._lengths: dict[tuple[str, str], dict[str, int]] = {}
 
     @property
     def id(self) -> str:
@@ -174,7 +174,7 @@ class Collection:
             if query not in self._selected:
                 if len(self._selected) >= QUERIES:
                     self._selected.clear()
-                lengths = self.lengths(context, self._items.values()) if query.sort == "tokens" else {}
+                lengths = self._lengths(context) if query.sort == "tokens" else {}
                 self._selected[query] = select(
                     list(self._items.values()), query, flags, self._alike.group, lambda item: lengths[item.text or ""]
                 )
@@ -185,22 +185,14 @@ class Collection:
         number = self._alike.group.get(pid)
         return [other for other, group in self._alike.group.items() if group == number and other in self._items]
 
-    def lengths(self, context: Context, items: Iterable[Item]) -> dict[str, int]:
+    def _lengths(self, context: Context) -> dict[str, int]:
         """Tokens of captions for the encoder that reads every word, by text."""
-        with self._lock:
-            known = self._lengths.setdefault((context.base, context.family), {})
-            new = {item.text or "" for item in items} - known.keys()
-            if new:
-                encoder = tokens.encoders(context.base, context.family)[-1]
-                known.update(zip(new, encoder.lengths(new), strict=True))
-            return known
+        texts = {item.text or "" for item in self._items.values()}
+        return dict(zip(texts, tokens.encoders(context.base, context.family)[-1].lengths(texts), strict=True))
 
     def _too_long(self, items: list[Item], context: Context) -> set[str]:
-        limit = tokens.encoders(context.base, context.family)[-1].limit
-        # a token has a byte or more, so that most captions need not be counted
-        maybe = [item for item in items if len((item.text or "").encode()) > limit]
-        lengths = self.lengths(context, maybe)
-        return {item.pid for item in maybe if lengths[item.text or ""] > limit}
+        encoder = tokens.encoders(context.base, context.family)[-1]
+        return {items[place].pid for place in too_long([item.lines for item in items], context.captions, encoder)}
 
     # changes
 
