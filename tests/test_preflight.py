@@ -197,6 +197,17 @@ def test_memory_that_is_too_small_is_a_warning(place: Path) -> None:
     assert warning.fix is None, "nothing makes the largest model fit"
 
 
+def test_system_memory_must_hold_the_base_while_it_is_loaded(place: Path) -> None:
+    card = Machine("cuda", "a 24 GB card", 24.0, 16.0, 8, bf16=True)
+    warning = found(check(place, machine=card), "ram")
+    # 11.9 billion weights of two bytes are 22.2 GB, whatever they are packed to later
+    assert warning.message.endswith("needs about 24 GB of system memory; this machine has 16 GB.") and warning.hint
+    assert (warning.level, warning.fix) == ("warning", None)
+    assert "ram" not in {finding.code for finding in check(place, machine=CARD_24).findings}
+    told = [finding.code for finding in check(place, machine=LAPTOP).findings if finding.level == "warning"]
+    assert told == ["memory"], "where it is one memory, it is told once"
+
+
 def test_eight_bits_are_offered_when_the_run_fits_then(place: Path) -> None:
     card = Machine("cuda", "a 20 GB card", 20.0, 64.0, 8, bf16=True)
     values = {"memory": {"quantize": "none"}}

@@ -111,6 +111,7 @@ def test_captions_and_masks_without_picture_are_named(place: Path) -> None:
     add_picture(place / "pictures/older-masklabel.png")
     warning = found(check(place), "orphans")
     assert warning.message == "2 caption or mask files without picture: old.txt, older-masklabel.png."
+    assert warning.fix and warning.fix.filter == "bad"
 
 
 def test_a_caption_of_two_pictures_is_told(place: Path) -> None:

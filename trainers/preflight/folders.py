@@ -69,7 +69,7 @@ def _reasons(bad: Iterable[BadFile]) -> str:
 
 def _leftovers(config: TrainConfig, folders: tuple[FolderScan, ...]) -> Iterator[Finding]:
     if orphans := [name for folder in folders for name in folder.orphans]:
-        yield tell("warning", "orphans", "data.folder", n=len(orphans), names=named(orphans))
+        yield tell("warning", "orphans", "data.folder", show("bad"), n=len(orphans), names=named(orphans))
     if clashes := [" = ".join(names) for folder in folders for names in folder.clashes]:
         yield tell("warning", "shared_caption", "data.folder", n=len(clashes), names=named(clashes))
     if clips := sum(len(folder.clips) for folder in folders):

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainers import plan
+from trainers import catalog, plan
 from trainers.config import TrainConfig
 from trainers.machine import GIB, Machine
 from trainers.preflight.finding import Finding, Fix, change, tell
 
 SPARE_DISK_GIB = 0.2
+LIBRARIES_GIB = 1.5  # of system memory, with torch and the context of a card
 LATENTS = "latents"
 
 Forecast = Callable[[TrainConfig], plan.Plan]
@@ -39,6 +40,18 @@ def of_space(config: TrainConfig, machine: Machine, forecast: Forecast) -> Itera
         said = {name: f"{gib:.1f}" for name, gib in values.items()}
         fix = _less_memory(config, machine, forecast)
         yield tell("warning", "memory", "memory.quantize", fix, machine=machine.name, **said)
+        if machine.device != "cuda":  # the same memory
+            return
+    need = _loading_gib(config)
+    if need > machine.ram_gib:
+        yield tell("warning", "ram", "model.base", need=f"{need:.0f}", has=f"{machine.ram_gib:.0f}")
+
+
+def _loading_gib(config: TrainConfig) -> float:
+    """System memory at the peak of loading: the largest part lies there whole, before it is packed or moved."""
+    model = catalog.model_of(config.model.base, config.model.family)
+    params = max(model.denoiser_params, model.text_params) * 1e9
+    return params * plan.BYTES[config.model.precision] / GIB + LIBRARIES_GIB
 
 
 def _disk(config: TrainConfig, expected: plan.Plan, forecast: Forecast) -> Iterator[Finding]:

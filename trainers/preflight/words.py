@@ -136,4 +136,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "the run needs about {need} GB of memory; {machine} has {has} GB.",
         "Try memory.quantize = fp8, gradient checkpointing, or a lower resolution.",
     ),
+    "ram": (
+        "loading the base needs about {need} GB of system memory; this machine has {has} GB.",
+        "Close other programs, and enlarge the page file (Windows) or swap to make up for the rest.",
+    ),
 }
