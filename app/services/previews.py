@@ -11,7 +11,9 @@ from app.jobs.folder import speed_key_of
 from app.services import format
 from app.services.pictures import Scans, StillScanning
 from trainers import preflight, resolve
-from trainers.config import TrainConfig
+from trainers.config import DataSet, TrainConfig
+from trainers.data import folder
+from trainers.data.sources import gather
 from trainers.errors import AtelierError, ConfigError, ConfigErrors
 from trainers.machine import Machine
 from trainers.plan import Plan
@@ -47,6 +49,15 @@ class Preview:
     plan: Plan | None
     toml: str
     line: str
+    scan: folder.Scan | None = None
+
+    def count(self, one: DataSet) -> int | None:
+        """Pictures of one of its data sets; None while they are not known."""
+        if self.config is None or self.scan is None:
+            return None
+        opened, _ = gather(self.config.data.model_copy(update={"folder": one.folder, "sets": ()}))
+        folders = {source.folder for source in opened}
+        return sum(len(found.pictures) for found in self.scan.folders if found.folder in folders)
 
 
 class Previews:
@@ -72,7 +83,7 @@ class Previews:
             return Preview(config, [], (), None, toml, error.message)
         except (OSError, AtelierError) as error:
             return Preview(config, [FieldError("data.folder", str(error))], (), None, toml, f"Cannot say yet: {error}")
-        return Preview(config, [], report.findings, report.plan, toml, self._line(report))
+        return Preview(config, [], report.findings, report.plan, toml, self._line(report), report.scan)
 
     def resolve(self, values: dict[str, Any]) -> TrainConfig:
         """The resolved config, with this data folder's places. Raises ConfigError or ConfigErrors."""

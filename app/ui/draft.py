@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.ui import forms
+from app.ui import forms, sets
 from trainers import resolve
 from trainers.errors import ConfigError
 from trainers.parameters import by_path, parameters
@@ -103,6 +103,19 @@ class DraftEditor:
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ConfigError("fix", f"{wish[:80]!r} is no set of values.") from error
         return self.edit(raws)
+
+    def change_sets(self, change: Callable[[forms.Values], list[Any]]) -> Edited:
+        """Other further data sets: what `change` makes of the values. An error that it raises changes nothing."""
+        return self._change(lambda draft: (draft.preset, forms.put(draft.values, {"data.sets": change(draft.values)})))
+
+    def train_on(self, folder: str) -> Edited:
+        """Make a folder the run's pictures; it is no further data set any more."""
+
+        def change(draft: Draft) -> tuple[str, forms.Values]:
+            rest = sets.without_folder(draft.values, folder)
+            return draft.preset, forms.put(draft.values, {"data.folder": folder, "data.sets": rest})
+
+        return self._change(change)
 
     def _with_own(self, draft: Draft, name: str) -> forms.Values:
         return forms.with_preset(draft.values, self.preset(draft.preset), self.preset(name))

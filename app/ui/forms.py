@@ -28,7 +28,7 @@ GOAL_PATHS = tuple(GOALS["object"])
 QUALITIES = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
 
 # What a person brings; it stays when another preset is chosen.
-OWN_PATHS = ("run.name", "data.folder", "captions.trigger", "sample.prompts")
+OWN_PATHS = ("run.name", "data.folder", "data.sets", "captions.trigger", "sample.prompts")
 
 
 def parse(parameter: Parameter, raw: Any) -> Any:
@@ -66,7 +66,7 @@ def show(parameter: Parameter, value: Any) -> Any:
     if parameter.kind == "bool":
         return bool(value)
     if parameter.kind == "lines":
-        return "\n".join(_line(one) for one in value)
+        return "\n".join(line_of(one) for one in value)
     if parameter.kind == "numbers":
         return value if isinstance(value, str) else ", ".join(map(str, value))
     if isinstance(value, float):
@@ -74,7 +74,7 @@ def show(parameter: Parameter, value: Any) -> Any:
     return str(value)
 
 
-def _line(value: Any) -> str:
+def line_of(value: Any) -> str:
     """A text as it is; a data set as the line that gives it."""
     if isinstance(value, Mapping):
         value = DataSet.model_validate(value)
@@ -125,7 +125,7 @@ def modified(values: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        return [_line(part) for part in one] == [_line(part) for part in other]
+        return [line_of(part) for part in one] == [line_of(part) for part in other]
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
@@ -179,7 +179,7 @@ def command_line(preset: str, values: Mapping[str, Any], paths: Iterable[str]) -
 def _wish(parameter: Parameter, value: Any) -> str:
     if parameter.kind == "lines":
         return json.dumps(
-            [_line(one) for one in value], ensure_ascii=False
+            [line_of(one) for one in value], ensure_ascii=False
         )  # an array of strings is written alike in TOML
     if parameter.kind == "bool":
         return "true" if value else "false"

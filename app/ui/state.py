@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.ui import forms
+from app.ui import forms, sets
 from app.ui.draft import DraftEditor, Edited
 from app.ui.texts import Texts
 from trainers.config import TrainConfig
@@ -44,6 +44,7 @@ def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, 
         "toml": preview.toml,
         "command": forms.command_line(edited.preset, edited.after, changed),
         "folder": forms.get(edited.after, "data.folder"),
+        "sets": sets.described(edited.after, preview),
         **more,
     }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components import Component
 
-from app.ui import forms
+from app.ui import forms, sets
 from app.ui.draft import DraftEditor, Edited
 from app.ui.state import describe, errors_by_path
 from app.ui.tabs.expert import ExpertTab
@@ -20,6 +22,8 @@ from trainers.parameters import by_path
 
 if TYPE_CHECKING:
     from app.services.studio import Studio
+
+ADDING = ("add_set", "add_regularisation")
 
 log = logging.getLogger(__name__)
 
@@ -102,16 +106,10 @@ class Forms:
         button.click(start, list(fields.values()), self._state, **QUIET)
 
     def _act(self, event: gr.EventData) -> list[Any]:
-        """What a widget asks for: {"do": "model" | "reset" | "toml" | "fix" | "look", "value": text}."""
+        """What a widget asks for: {"do": name of an act, "value": text}."""
         asked = event._data if isinstance(event._data, dict) else {}
         action, value = asked.get("do"), asked.get("value")
-        acts: dict[Any, Callable[[str], Edited]] = {
-            "model": self._editor.choose_model,
-            "reset": self._editor.reset,
-            "toml": self._editor.load_toml,
-            "fix": self._editor.fix,
-            "look": lambda _: self._editor.current(),
-        }
+        acts = self._acts()
         if action not in acts or not isinstance(value, str):
             log.warning("the page asked for %r, which does not exist", action)
             return [gr.skip()] * (1 + len(self._controls()))
@@ -120,7 +118,26 @@ class Forms:
         except AtelierError as error:
             edited = self._editor.current()
             return [self._describe(edited, toast=str(error), refused=True), *[gr.skip()] * len(self._controls())]
-        return [self._describe(edited), *self._updates(self._controls(), edited)]
+        toast = self._texts("sets.added", name=Path(value).name) if action in ADDING else ""
+        return [self._describe(edited, toast=toast), *self._updates(self._controls(), edited)]
+
+    def _acts(self) -> dict[Any, Callable[[str], Edited]]:
+        """The value: a model, a path or section, TOML, JSON of values, a folder, or the line of a data set."""
+        editor, words = self._editor, self._texts
+
+        def add(folder: str, *, regularisation: bool) -> Edited:
+            return editor.change_sets(lambda now: sets.added(now, folder, regularisation=regularisation, texts=words))
+
+        return {
+            "model": editor.choose_model,
+            "reset": editor.reset,
+            "toml": editor.load_toml,
+            "fix": editor.fix,
+            "look": lambda _: editor.current(),
+            "add_set": partial(add, regularisation=False),
+            "add_regularisation": partial(add, regularisation=True),
+            "remove_set": lambda line: editor.change_sets(lambda now: sets.without(now, line, words)),
+        }
 
     def _restore(self) -> list[Any]:
         edited = self._editor.current()

@@ -11,8 +11,7 @@
     at.on("dataset-grid", () => view.grid.element.focus());
     at.on("dataset-look", () => view.panel.look());
     at.on("tab", (tab) => tab === "dataset" && view.polling.now());
-    // sizes, crops and token limits follow the draft
-    at.on("form", () => view.panel.look());
+    at.on("form", (form) => view.followForm(form));
   };
 
   // What only shows something comes as nothing when it cannot be had; acts say why.
@@ -46,6 +45,22 @@
       this.takeDrops();
       this.sets.look();
       this.polling = at.poller(root, 3000, () => this.poll());
+    }
+
+    // Sizes, crops and token limits follow the draft, and which sets there are.
+    followForm({ folder, sets }) {
+      this.panel.look();
+      const run = JSON.stringify([folder, sets.map(({ line }) => line)]);
+      this.further = sets;
+      if (run !== this.run) this.sets.look().then(() => this.head.draw());
+      this.run = run;
+    }
+
+    // The part that the open set plays in the draft's run: "main", "further", "regularisation" or "".
+    inRun() {
+      if (this.id && this.id === this.sets.draft) return "main";
+      const found = (this.further ?? []).find(({ folder }) => folder === this.sets.current()?.path);
+      return found ? (found.regularisation ? "regularisation" : "further") : "";
     }
 
     // A wish of another tab: {filter, folder}. The folder is the draft's.
@@ -133,16 +148,20 @@
       else if (missed) this.none.replaceChildren(icon("search"), h("p", { text: t("dataset.no_hits") }), at.button(t("dataset.show_all"), null, () => this.head.all()));
     }
 
-    // Files that cannot be read have no picture to show: a list of names and causes takes the place of the grid.
+    // Files that cannot be read have no picture to show: a list of names and causes takes the place of the grid, with
+    // captions and masks of no picture below.
     drawBad() {
-      const bad = this.query.filter === "bad" ? (this.status?.bad ?? []) : [];
-      this.bad.hidden = !bad.length;
-      this.grid.element.hidden = Boolean(bad.length);
-      if (!bad.length) return;
+      const { bad, orphans } = (this.query.filter === "bad" && this.status) || { bad: [], orphans: [] };
+      this.bad.hidden = !bad.length && !orphans.length;
+      this.grid.element.hidden = !this.bad.hidden;
+      if (this.bad.hidden) return;
       const away = (ones) => this.askTrash(ones.map(({ pid }) => pid).filter(Boolean)); // a folder has no id
+      const part = (key, ones, button, rows) => ones.length ? [h("div", { class: "ds-section-head" }, h("h3", { text: at.some(key, ones.length) }), h("span", { class: "grow" }), button), ...rows] : [];
       this.bad.replaceChildren(
-        h("div", { class: "ds-section-head" }, h("h3", { text: at.some("dataset.bad_title", bad.length) }), h("span", { class: "grow" }), at.button(t("dataset.trash_all"), "delete", () => away(bad), "danger-quiet")),
-        ...bad.map((one) => h("div", { class: "ds-bad-row" }, icon("problem"), h("span", {}, h("strong", { text: one.name }), h("span", { text: at.sentence(one.reason) })), one.pid ? at.button(t("dataset.trash"), "delete", () => away([one]), "danger-quiet") : null)));
+        ...part("dataset.bad_title", bad, at.button(t("dataset.trash_all"), "delete", () => away(bad), "danger-quiet"),
+          bad.map((one) => h("div", { class: "ds-bad-row" }, icon("problem"), h("span", {}, h("strong", { text: one.name }), h("span", { text: at.sentence(one.reason) })), one.pid ? at.button(t("dataset.trash"), "delete", () => away([one]), "danger-quiet") : null))),
+        ...part("dataset.orphans_title", orphans, null,
+          orphans.map((name) => h("div", { class: "ds-bad-row" }, icon("warning"), h("span", {}, h("strong", { text: name }))))));
     }
 
     // ---------------------------------------------------------------- acts

@@ -16,6 +16,8 @@
       this.reload = at.iconButton(t("dataset.reload"), "refresh", () => view.ask.reload(view.id).then(() => view.polling.now()));
       this.train = at.button(t("dataset.train_on"), "train", () => view.trainOn(), "primary");
       this.train.id = "ds-train";
+      this.further = this.adding("add_set", "dataset.add_to_run", "ds-add-to-run");
+      this.regularisation = this.adding("add_regularisation", "dataset.add_regularisation", "ds-add-regularisation");
       this.undo.id = "ds-undo";
       this.redo.id = "ds-redo";
       this.found = h("span", { class: "ds-layout", role: "status" });
@@ -40,10 +42,16 @@
       this.rest = h("div", { class: "ds-rest-head" },
         h("div", { class: "ds-line" }, this.found, this.bar), this.chips,
         h("div", { class: "ds-tools" }, h("label", { class: "search" }, icon("search"), this.search), this.sort, this.reverse, this.side, this.tags, this.buckets, h("span", { class: "grow" }), this.count, this.edit));
-      this.element = h("header", { class: "ds-head" }, h("div", { class: "ds-top" }, view.sets.element, h("span", { class: "grow" }), h("span", { class: "actions" }, this.undo, this.redo, this.reload), this.train), this.rest);
+      this.element = h("header", { class: "ds-head" }, h("div", { class: "ds-top" }, view.sets.element, h("span", { class: "grow" }), h("span", { class: "actions" }, this.undo, this.redo, this.reload), h("span", { class: "actions" }, this.further, this.regularisation), this.train), this.rest);
       this.rest.hidden = true;
       this.drawUndo();
       this.selected(0);
+    }
+
+    // A button that puts the set beside the run's pictures.
+    adding(act, key, id) {
+      const made = at.button(t(key), null, () => at.act(act, this.view.sets.current().path));
+      return Object.assign(made, { id, title: t(`${key}_hint`) });
     }
 
     clear() {
@@ -63,6 +71,7 @@
       const { status, query, filters } = this.view;
       this.rest.hidden = !status;
       this.train.disabled = !status || !status.counts[""];
+      this.drawRun();
       if (!status) return;
       if (document.activeElement !== this.search) this.search.value = query.search;
       this.sort.value = query.sort;
@@ -79,10 +88,19 @@
       this.chips.replaceChildren(...["", ...shown].map(chip), ...(tag ? [tag] : []));
     }
 
+    // What the run takes of this set already needs no button.
+    drawRun() {
+      const part = this.view.inRun();
+      const empty = this.train.disabled || part === "main";
+      this.further.disabled = empty || part === "further";
+      this.regularisation.disabled = empty || part === "regularisation";
+    }
+
     drawFound({ layout, ready, done, total, orphans, error }) {
       const concepts = layout.concepts > 1 || layout.kind === "kohya" ? `${at.some("dataset.concepts", layout.concepts)}, ` : "";
       const said = layout.kind ? [`${at.words[`dataset.layout.${layout.kind}`] ?? layout.kind}: ${concepts}${at.some("dataset.n_pictures", layout.pictures)}`] : [];
-      if (this.view.id === this.view.sets.draft) said.push(t("dataset.in_draft"));
+      const part = this.view.inRun();
+      if (part) said.push(t({ main: "dataset.in_draft", further: "dataset.in_run", regularisation: "dataset.in_run_regularisation" }[part]));
       if (orphans.length) said.push(at.some("dataset.orphans", orphans.length).replace("{name}", orphans[0]));
       if (error) said.push(error);
       if (!ready) said.push(total ? t("dataset.reading", { done, total }) : t("dataset.looking"));

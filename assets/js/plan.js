@@ -6,16 +6,32 @@
 
   at.widgets.strip = ({ root, server }) => {
     let shown = null;
-    root.append(h("div", { class: "thumbs skeleton" }, Array.from({ length: 8 }, () => h("span", { class: "thumb" }))));
+    const pictures = h("div");
+    const sets = h("div", { class: "run-sets", role: "list", "aria-label": t("strip.sets"), hidden: true });
+    root.append(pictures, sets);
+    pictures.append(h("div", { class: "thumbs skeleton" }, Array.from({ length: 8 }, () => h("span", { class: "thumb" }))));
     at.on("form", async (form) => {
-      const key = `${form.folder}|${form.plan?.pictures}`;
+      sets.hidden = !form.sets.length;
+      sets.replaceChildren(...form.sets.map(runSet));
+      const key = `${form.folder}|${form.plan?.pictures}|${form.sets.map(({ line }) => line)}`;
       if (key === shown) return;
       shown = key;
       const answer = await server.pictures(0);
       if (!answer || key !== shown) return;
-      draw(root, answer);
+      draw(pictures, answer);
     });
   };
+
+  // A further data set of the run, which can be taken out again.
+  function runSet({ line, name, folder, pictures, repeats, weight, regularisation }) {
+    const facts = [
+      pictures === null ? "" : at.some("strip.n_pictures", pictures),
+      repeats ? t("strip.repeats", { n: repeats }) : "",
+      weight === 1 ? "" : t("strip.weight", { n: weight }),
+    ].filter(Boolean).join(", ");
+    const role = regularisation ? h("span", { class: "run-set-role", text: t("strip.regularisation") }) : null;
+    return h("div", { class: "run-set", role: "listitem", title: folder }, icon("plus"), h("b", { text: name }), role, h("span", { class: "run-set-facts", text: facts }), h("button", { type: "button", class: "run-set-remove", title: t("strip.remove", { name }), "aria-label": t("strip.remove", { name }), text: "\u00d7", onclick: () => at.act("remove_set", line) }));
+  }
 
   function draw(root, answer) {
     const more = answer.total - answer.thumbs.length;

@@ -69,7 +69,7 @@ def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:
         path = next((one["path"] for one in gallery.sets() if one["id"] == wanted), None)
         if path is None:
             raise ValueError("there is no such data set")
-        editor.edit({"data.folder": path})
+        editor.train_on(path)
         return {}
 
     return [sets, browse, add_folder, create, forget, train_on]
