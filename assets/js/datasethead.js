@@ -42,7 +42,7 @@
       this.rest = h("div", { class: "ds-rest-head" },
         h("div", { class: "ds-line" }, this.found, this.bar), this.chips,
         h("div", { class: "ds-tools" }, h("label", { class: "search" }, icon("search"), this.search), this.sort, this.reverse, this.side, this.tags, this.buckets, h("span", { class: "grow" }), this.count, this.edit));
-      this.element = h("header", { class: "ds-head" }, h("div", { class: "ds-top" }, view.sets.element, h("span", { class: "grow" }), h("span", { class: "actions" }, this.undo, this.redo, this.reload), h("span", { class: "actions" }, this.further, this.regularisation), this.train), this.rest);
+      this.element = h("header", { class: "ds-head" }, h("div", { class: "ds-top" }, view.sets.element, h("span", { class: "grow" }), h("span", { class: "actions" }, this.undo, this.redo, this.reload), h("span", { class: "actions ds-run" }, this.further, this.regularisation, this.train)), this.rest);
       this.rest.hidden = true;
       this.drawUndo();
       this.selected(0);
@@ -57,6 +57,7 @@
     clear() {
       this.search.value = "";
       this.found.textContent = "";
+      this.key = ""; // two sets may have the same counts
       this.chips.replaceChildren();
       this.selected(0);
     }
