@@ -16,11 +16,8 @@ from PIL import Image
 from app.monitoring.gpu import Gpu, Reading, Sampler, read_gpu
 from app.monitoring.metrics import MAX_POINTS, Series, first_words
 from app.services import format, views
-from app.services.pictures import Scans, StillScanning
 from app.services.studio import Studio
 from tests.test_supervisor import FAKE, wait_for
-from trainers.config import Data
-from trainers.data.sources import SourceError
 from trainers.errors import AtelierError
 from trainers.machine import Machine
 from trainers.rundir import RunDir, worker_info
@@ -152,83 +149,6 @@ def test_a_second_preview_is_fast_and_sees_changes_of_the_folder(make: Make, val
     Image.new("RGB", (64, 64)).save(Path(values["data"]["folder"]) / "more.png")
     plan = studio.preview(values).plan
     assert plan and plan.pictures == 4
-
-
-# scans
-
-
-@pytest.fixture
-def data_of(tmp_path: Path) -> Callable[..., Data]:
-    """The section `data` of a resolved config."""
-
-    def make(folder: Path, **values: Any) -> Data:
-        fixed = {"resolution": 64, "bucket_step": 16, "cache_dir": str(tmp_path / "cache")}
-        return Data.model_validate({"folder": str(folder), **fixed, **values})
-
-    return make
-
-
-def test_a_folder_that_takes_long_does_not_hold_up_the_page(tmp_path: Path, data_of: Callable[..., Data]) -> None:
-    scan = Scans().scanner(patience_s=0.0)
-    data = data_of(make_pictures(tmp_path / "many", 30))
-    with pytest.raises(StillScanning):
-        scan(data, None)
-
-
-def test_a_scan_is_remembered_until_a_file_changes(tmp_path: Path, data_of: Callable[..., Data]) -> None:
-    one, two = make_pictures(tmp_path / "one"), make_pictures(tmp_path / "two")
-    data, scan = data_of(one, sets=[{"folder": str(two)}]), Scans().scanner(patience_s=60)
-    first = scan(data, None)
-    assert len(first.pictures) == 6 and scan(data, None).pictures is first.pictures
-    (two / "0.txt").write_text("another caption", encoding="utf-8")
-    assert [picture.lines for picture in scan(data, None).pictures][3] == ("another caption",)
-    (one / "1.png").unlink()
-    assert len(scan(data, None).pictures) == 5
-
-
-def test_settings_that_leave_the_files_alone_need_no_new_scan(tmp_path: Path, data_of: Callable[..., Data]) -> None:
-    folder, scan = make_pictures(tmp_path / "one"), Scans().scanner(patience_s=60)
-    small = scan(data_of(folder), None)
-    large = scan(data_of(folder, resolution=128, flip=True), None)
-    assert large.pictures is small.pictures
-    assert (large.sources[0].resolutions, large.sources[0].flip) == ((128,), True)
-    assert scan(data_of(folder, caption_extension=".caption"), None).pictures[0].lines is None
-
-
-def test_a_folder_that_was_away_is_looked_at_again(tmp_path: Path, data_of: Callable[..., Data]) -> None:
-    scan, data = Scans().scanner(patience_s=60), data_of(tmp_path / "drive")
-    for _ in range(2):
-        with pytest.raises(SourceError):
-            scan(data, None)
-    make_pictures(tmp_path / "drive")
-    assert len(scan(data, None).pictures) == 3
-
-
-def test_a_look_for_changes_that_takes_long_is_not_made_each_time(
-    tmp_path: Path, data_of: Callable[..., Data], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.services.pictures.QUICK_S", 0)
-    monkeypatch.setattr("app.services.pictures.REST", 1e9)
-    folder, scan = make_pictures(tmp_path / "one"), Scans().scanner(patience_s=60)
-    assert len(scan(data_of(folder), None).pictures) == 3
-    (folder / "1.png").unlink()
-    assert len(scan(data_of(folder), None).pictures) == 3
-
-
-def test_data_sets_that_changed_meanwhile_are_not_mixed_up(
-    tmp_path: Path, data_of: Callable[..., Data], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.services.pictures.QUICK_S", 0)
-    monkeypatch.setattr("app.services.pictures.REST", 1e9)
-    file, scan = tmp_path / "multidatabackend.json", Scans().scanner(patience_s=60)
-    for name, count in (("one", 2), ("two", 4)):
-        make_pictures(tmp_path / name, count)
-    for names, pictures in ((["one"], 2), (["two"], 4), (["two", "one"], 6)):
-        file.write_text(json.dumps([{"id": name, "type": "local", "instance_data_dir": name} for name in names]))
-        if pictures > 2:
-            with pytest.raises(StillScanning):
-                scan(data_of(file), None)
-        assert len(scan(data_of(file), None).pictures) == pictures
 
 
 def test_measured_speed_replaces_the_guess(make: Make, values: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainers import paths, preflight
 from trainers.config import Data
 from trainers.data import folder
 from trainers.data.index import Progress
@@ -47,12 +48,12 @@ class _Scanning:
     total: int = 0
 
     def good(self) -> folder.Scan | None:
-        """The scan, if it is there; after a failure the drive may be back by now."""
+        """The scan, if it is there."""
         return self.scan.result() if self.scan.done() and not self.scan.exception() else None
 
     @property
     def holds(self) -> bool:
-        return not self.scan.done() or (self.good() is not None and time.monotonic() < self.holds_until)
+        return not self.scan.done() or time.monotonic() < self.holds_until
 
 
 class Scans:
@@ -63,7 +64,7 @@ class Scans:
         self._known: OrderedDict[Key, _Scanning] = OrderedDict()
 
     def scanner(self, patience_s: float) -> Callable[[Data, Progress | None], folder.Scan]:
-        """A function like `folder.scan` that raises StillScanning when the answer takes longer than that."""
+        """A function like `preflight.glance` that raises StillScanning when the answer takes longer than that."""
 
         def scan(data: Data, progress: Progress | None = None) -> folder.Scan:
             scanning = self._scanning(data)
@@ -94,27 +95,41 @@ class Scans:
 
 
 def _look(scanning: _Scanning, last: _Scanning | None, data: Data) -> None:
-    """Take over the last scan if nothing has changed since, else make a new one."""
+    """Take over the last scan if nothing has changed since, else make a new one. Unpacks zips, too.
+
+    A quick failure is looked at anew at the next question: the drive may be back. A slow one, as of a large broken zip,
+    holds for a while, or nobody would ever be there to hear of it.
+    """
 
     def progress(done: int, total: int | None) -> None:
         scanning.done, scanning.total = done, total or 0
 
+    def hold(took: float) -> None:
+        if took > QUICK_S:
+            scanning.holds_until = time.monotonic() + REST * took
+
+    begun = time.monotonic()
     try:
-        begun = time.monotonic()
         scanning.fingerprint = _fingerprint(sources(data))
         took = time.monotonic() - begun
         known = last.good() if last and last.fingerprint == scanning.fingerprint else None
-        found = known or folder.scan(data, progress=progress)
-        if took > QUICK_S:
-            scanning.holds_until = time.monotonic() + REST * took
+        found = known or preflight.glance(data, progress)
+        hold(took)
         scanning.scan.set_result(found)
     except Exception as error:  # handed to whoever waits for the scan
+        hold(time.monotonic() - begun)
         scanning.scan.set_exception(error)
 
 
 def _key(data: Data) -> Key:
-    """All that decides which files are read, and what their captions are."""
-    return data.folder, data.sets, data.caption_extension, data.cache_dir, data.mask
+    """All that decides which files are read, and what their captions are.
+
+    A zip that has changed is another one: `sources` would unpack it for whoever asks, and not in a thread.
+    """
+    named = [data.folder, *(one.folder for one in data.sets)]
+    files = [str(path) for path in map(paths.locate, filter(None, named)) if os.path.isfile(path)]
+    stamps = tuple(_trace(file, file) for file in files)
+    return data.folder, data.sets, data.caption_extension, data.cache_dir, data.mask, stamps
 
 
 def _fingerprint(wanted: tuple[Source, ...]) -> bytes:

@@ -19,11 +19,15 @@ Aspect = Literal["buckets", "square", "area"]
 
 
 class SourceError(ConfigError):
-    """A data set that cannot be opened. code: what is wrong, for findings and their translations."""
+    """A data set that cannot be opened. code: what is wrong, for findings and their translations.
+
+    others: what is wrong with further data sets of the run.
+    """
 
     def __init__(self, code: Code, field: str, message: str, hint: str = "") -> None:
         super().__init__(field, message, hint)
         self.code = code
+        self.others: tuple[SourceError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,13 @@ class Source:
 def sources(data: Data) -> tuple[Source, ...]:
     """The data sets of `data.folder` and `data.sets`, in this order; needs a resolved config.
 
-    Zips are unpacked into the cache folder. Raises the first SourceError.
+    Zips are unpacked into the cache folder, which may take minutes. Raises the first SourceError; it holds the others.
     """
     found, errors = gather(data)
     if errors:
-        raise errors[0]
+        first, *others = errors
+        first.others = tuple(others)
+        raise first
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from trainers.config import Data, TrainConfig
 from trainers.data import buckets, epoch, folder, walk
 from trainers.data.epoch import Epochs, Sample
 from trainers.data.index import Progress
-from trainers.data.sources import gather, sources
+from trainers.data.sources import SourceError, sources
 from trainers.errors import ConfigError, ConfigErrors
 from trainers.machine import Machine
 from trainers.preflight.copies import of_copies
@@ -95,10 +95,10 @@ def _opened(
 ) -> tuple[list[Finding], folder.Scan | None]:
     if not config.data.folder and not config.data.sets:
         return [tell("problem", "no_folder", "data.folder")], None
-    _, errors = gather(config.data)
-    if errors:
-        return [unopened(error, config) for error in errors], None
-    scan = scanner(config.data, progress)
+    try:
+        scan = scanner(config.data, progress)
+    except SourceError as error:
+        return [unopened(one, config) for one in (error, *error.others)], None
     return list(of_folders(config, scan)), scan
 
 
