@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trainers import plan
-from trainers.config import Captions, TrainConfig
+from trainers.config import TrainConfig
 from trainers.data import captions, epoch
 from trainers.data.cache import RAM_LIMIT, TensorCache, key_of
 from trainers.data.cuts import Cut, Encoder, cuts_of
@@ -122,15 +122,8 @@ class Dataset:
         others = {other for text in written for other in self._preserved(text)}
         return written | others | {*extra, ""}
 
-    def _captions(self, picture: Picture) -> tuple[Captions, str]:
-        """Settings of its captions, and what stands in for a missing one. What is not taught has no trigger word."""
-        config = self._config.captions
-        if epoch.is_prior(picture, self._sources):
-            config = config.model_copy(update={"trigger": ""})
-        return config, captions.stand_in(picture.concept, picture.path.parent.name, config)
-
     def _written(self, sample: Sample) -> tuple[str, ...]:
-        config, stand_in = self._captions(sample.picture)
+        config, stand_in = epoch.wording(sample.picture, self._sources, self._config.captions)
         return captions.variants(sample.picture.lines, config, stand_in)
 
     def _preserved(self, text: str) -> tuple[str, ...]:
@@ -176,7 +169,7 @@ class Dataset:
         dropout = self._config.captions.dropout
         if not self._texts.live:
             return captions.draw(self._texts_of(sample), dropout, *keys)
-        config, stand_in = self._captions(sample.picture)
+        config, stand_in = epoch.wording(sample.picture, self._sources, self._config.captions)
         return captions.draw((captions.live(sample.picture.lines, config, stand_in, *keys),), dropout, *keys)
 
     def _read(self, samples: tuple[Sample, ...], cuts: list[Cut], texts: list[str], others: list[str]) -> _Drawn:

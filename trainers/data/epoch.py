@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainers import plan
-from trainers.config import TrainConfig
-from trainers.data import buckets
+from trainers.config import Captions, TrainConfig
+from trainers.data import buckets, captions
 from trainers.data.folder import Picture, Scan
 from trainers.data.sources import Source
 
@@ -74,6 +74,13 @@ def _hash(*parts: object) -> str:
 def is_prior(picture: Picture, sources: tuple[Source, ...]) -> bool:
     """Whether it is there to keep what the model knows, not to teach."""
     return picture.regularisation or sources[picture.source].regularisation
+
+
+def wording(picture: Picture, sources: tuple[Source, ...], config: Captions) -> tuple[Captions, str]:
+    """Settings of its captions, and what stands in for a missing one. What is not taught has no trigger word."""
+    if is_prior(picture, sources):
+        config = config.model_copy(update={"trigger": ""})
+    return config, captions.stand_in(picture.concept, picture.path.parent.name, config)
 
 
 class Epochs:

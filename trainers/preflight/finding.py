@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -50,6 +50,20 @@ class Count(int):
     def __format__(self, noun: str) -> str:
         ending = "" if not noun or self == 1 else "es" if noun.endswith("ch") else "s"
         return f"{int(self):,} {noun}{ending}".rstrip()
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Files of a message, each with why it cannot be used, so that other languages can say that, too."""
+
+    files: tuple[tuple[str, str], ...]
+
+    def said(self, words: Callable[[str], str]) -> str:
+        """words: a reason in some language."""
+        return named((f"{name}: {words(reason)}" for name, reason in self.files), "; ")
+
+    def __str__(self) -> str:
+        return self.said(str)
 
 
 def tell(level: Level, code: str, field: str = "", fix: Fix | None = None, **values: Any) -> Finding:

@@ -9,7 +9,7 @@ from trainers.config import TrainConfig
 from trainers.data import decode, epoch
 from trainers.data.folder import BadFile, FolderScan, Scan
 from trainers.data.sources import Source, SourceError
-from trainers.preflight.finding import Finding, change, named, show, tell
+from trainers.preflight.finding import Finding, Reasons, change, named, show, tell
 
 IN_CAPTION = "its caption"  # how the reason begins when not the picture itself is at fault
 
@@ -45,7 +45,7 @@ def _of_folder(config: TrainConfig, source: Source, folder: FolderScan, is_one_o
     layout = folder.layout
     code = f"layout_{layout.kind}"
     concepts = sum(bool(concept.name) for concept in layout.concepts.values())
-    yield tell("ok", code, "data.folder", where=where, n=len(folder.pictures) + len(folder.bad), concepts=concepts)
+    yield tell("ok", code, "data.folder", where=where, n=len(folder.pictures), concepts=concepts)
 
 
 def _unreadable(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
@@ -63,8 +63,8 @@ def _unreadable(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
             yield tell("problem", code, "data.folder", fix, n=len(bad), names=_reasons(bad))
 
 
-def _reasons(bad: Iterable[BadFile]) -> str:
-    return named((f"{one.path.name}: {one.reason}" for one in bad), "; ")
+def _reasons(bad: Iterable[BadFile]) -> Reasons:
+    return Reasons(tuple((one.path.name, one.reason) for one in bad))
 
 
 def _leftovers(config: TrainConfig, folders: tuple[FolderScan, ...]) -> Iterator[Finding]:

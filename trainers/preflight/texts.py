@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from trainers.config import Captions, TrainConfig
-from trainers.data import captions, epoch, tokens
+from trainers.data import epoch, tokens
 from trainers.data.folder import Lines, Picture, Scan
 from trainers.data.lengths import too_long
 from trainers.data.wildcards import has_choices
@@ -21,7 +21,7 @@ def of_captions(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
     if missing:
         yield _missing(config, scan, missing)
     if empty:
-        names = named(picture.path.name for picture in empty)
+        names = named(picture.name for picture in empty)
         yield tell("warning", "empty_caption", "data.folder", NO_CAPTION, n=len(empty), names=names)
     if not missing and not empty:
         yield tell("ok", "captions", "data.folder")
@@ -32,16 +32,12 @@ def of_captions(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
 
 
 def _missing(config: TrainConfig, scan: Scan, missing: list[Picture]) -> Finding:
-    texts = dict.fromkeys(_stand_in(config, picture) for picture in missing)
+    texts = dict.fromkeys(epoch.wording(picture, scan.sources, config.captions)[1] for picture in missing)
     if not any(texts):
         fix = NO_CAPTION if len(missing) < len(scan.pictures) else _folder_names()
         return tell("warning", "no_caption", "captions.trigger", fix, n=len(missing))
     text = named(f"'{text}'" for text in texts if text)
     return tell("warning", "stand_in", "captions.fallback", NO_CAPTION, n=len(missing), text=text)
-
-
-def _stand_in(config: TrainConfig, picture: Picture) -> str:
-    return captions.stand_in(picture.concept, picture.path.parent.name, config.captions)
 
 
 def _folder_names() -> Fix:
@@ -66,7 +62,7 @@ def _too_long(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
     found = tuple(picture.lines for picture in scan.pictures)
     encoder, places = _cut_off(found, config.captions, config.model.base, config.model.family)
     if places:
-        names = named(scan.pictures[place].path.name for place in places)
+        names = named(scan.pictures[place].name for place in places)
         said = {"encoder": encoder.title, "limit": encoder.limit, "names": names}
         yield tell("warning", "too_long", "data.folder", show("too_long"), n=len(places), **said)
 

@@ -85,7 +85,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{n:picture} without caption; training sees an empty one.",
         "Write captions, or set captions.trigger or captions.fallback.",
     ),
-    "stand_in": ("{n:picture} without caption; {text} stands in.", "Captions teach more."),
+    "stand_in": ("{n:picture} without caption, trained as {text}.", "Captions teach more."),
     "empty_caption": ("{n:caption file} empty: {names}.", "Write the captions, or remove the files."),
     "no_trigger": ("{n:caption} without '{trigger}'; it is put in front.", "Write it where it belongs."),
     "too_long": (
