@@ -54,7 +54,7 @@ def broken(folder: Path) -> Path:
 FAULTS = {
     "3 pictures cannot be read: cut off.png: ",
     "1 caption cannot be read: encoded.png: its caption is not UTF-8",
-    "1 picture without caption; 'wuzzle' stands in",
+    "1 picture without caption, trained as 'wuzzle'",
     "1 caption file empty: blank caption.png",
     "1 picture with less than a quarter of 64 px on a side: tiny.png",
     "1 picture will be enlarged a lot",

@@ -202,13 +202,13 @@ def test_missing_captions_are_counted_with_what_stands_in(place: Path) -> None:
     assert warning.level == "warning" and warning.message.startswith("3 pictures without caption") and warning.hint
     assert warning.fix and (warning.fix.kind, warning.fix.filter) == ("show", "no_caption")
     warning = found(check(place, {"captions": {"trigger": "wuzzle"}}), "stand_in")
-    assert "'wuzzle' stands in" in warning.message
+    assert "trained as 'wuzzle'" in warning.message
     warning = found(check(place, {"captions": {"fallback": "folder"}}), "stand_in")
-    assert "'pictures' stands in" in warning.message
+    assert "trained as 'pictures'" in warning.message
     for name in ("10_dog", "2_cat"):
         add_picture(place / f"kohya/{name}/{name}.png")
     report = check(place, {"data": {"folder": str(place / "kohya")}})
-    assert "2 pictures without caption; 'dog', 'cat' stands in" in found(report, "stand_in").message
+    assert "2 pictures without caption, trained as 'dog', 'cat'" in found(report, "stand_in").message
 
 
 def test_folder_without_any_caption_may_be_named_by_its_folder(place: Path) -> None:
