@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -25,24 +26,33 @@ pytestmark = [
 ]
 
 
+NUMBERS = itertools.count(1)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of the app."""
-    return tmp_path / "data"
+    return tmp_path_factory.mktemp("app") / "data"
+
+
+@pytest.fixture(scope="module")
+def url(data: Path) -> Iterator[str]:
+    """One app for all tests of this file; its worker steps until it is stopped."""
+    command = [sys.executable, "-m", "tests.serve", str(data), "{port}", "slow"]
+    with serving(command, data.parent / "app.log") as url:
+        yield url
 
 
 @pytest.fixture
-def url(tmp_path: Path, data: Path) -> Iterator[str]:
-    """An app with a data folder of its own; its worker steps until it is stopped."""
-    command = [sys.executable, "-m", "tests.serve", str(data), "{port}", "slow"]
-    with serving(command, tmp_path / "app.log") as url:
-        yield url
+def mine(data: Path) -> Path:
+    """The folder of a data set that no other test has."""
+    return data / "datasets" / f"set-{next(NUMBERS):02}"
 
 
 @pytest.fixture
@@ -174,21 +184,20 @@ def test_two_thousand_pictures_scroll_with_few_nodes(url: str, data: Path, page_
 
 
 def test_a_caption_that_changed_on_disk_is_never_written_over(
-    url: str, data: Path, page_watch: tuple[Page, Watch]
+    url: str, mine: Path, page_watch: tuple[Page, Watch]
 ) -> None:
     page, watch = page_watch
-    folder = data / "datasets" / "mine"
-    make(folder, 3)
-    open_set(page, url, "mine", 3)
+    make(mine, 3)
+    open_set(page, url, mine.name, 3)
     cell(page, 1).click()
     text = page.locator(".ds-text")
     expect(text).to_have_value("a wuzzle, red ball, number 1")
-    (folder / "p0001.txt").write_text("somebody else")
+    (mine / "p0001.txt").write_text("somebody else")
     text.fill("my own words")
     text.press("Control+s")
     expect(page.locator(".ds-conflict")).to_contain_text("somebody else")
     expect(text).to_have_value("my own words")
-    assert (folder / "p0001.txt").read_text() == "somebody else"
+    assert (mine / "p0001.txt").read_text() == "somebody else"
 
     # elsewhere and back: both texts are still there
     cell(page, 2).click()
@@ -196,18 +205,17 @@ def test_a_caption_that_changed_on_disk_is_never_written_over(
     cell(page, 1).click()
     expect(text).to_have_value("my own words")
     expect(page.locator(".ds-conflict")).to_contain_text("somebody else")
-    assert (folder / "p0001.txt").read_text() == "somebody else"
+    assert (mine / "p0001.txt").read_text() == "somebody else"
     page.get_by_role("button", name="Keep mine").click()
     expect(page.locator(".ds-state")).to_have_text("Saved")
-    assert (folder / "p0001.txt").read_text().strip() == "my own words"
+    assert (mine / "p0001.txt").read_text().strip() == "my own words"
     watch.assert_clean()
 
 
-def test_keys_select_edit_and_delete_and_stay_out_of_text(url: str, data: Path, page_watch: tuple[Page, Watch]) -> None:
+def test_keys_select_edit_and_delete_and_stay_out_of_text(url: str, mine: Path, page_watch: tuple[Page, Watch]) -> None:
     page, watch = page_watch
-    folder = data / "datasets" / "mine"
-    make(folder, 12)
-    open_set(page, url, "mine", 12)
+    make(mine, 12)
+    open_set(page, url, mine.name, 12)
     grid, selection = page.locator(".ds-grid"), page.locator(".ds-selection b")
     cell(page, 2).click()
     cell(page, 5).click(modifiers=["Shift"])
@@ -227,7 +235,7 @@ def test_keys_select_edit_and_delete_and_stay_out_of_text(url: str, data: Path, 
     page.keyboard.press("ControlOrMeta+Enter")  # saves, and on to the next picture
     expect(page.locator(".ds-panel-head strong")).to_have_text("p0006.png")
     expect(page.locator(".ds-text")).to_be_focused()
-    assert (folder / "p0005.txt").read_text().strip() == "gd new words"
+    assert (mine / "p0005.txt").read_text().strip() == "gd new words"
     page.keyboard.press("Escape")
     expect(grid).to_be_focused()
 
@@ -235,19 +243,18 @@ def test_keys_select_edit_and_delete_and_stay_out_of_text(url: str, data: Path, 
     expect(page.locator("dialog[open]")).to_contain_text("Move 1 picture to the trash?")
     page.locator("dialog[open]").get_by_role("button", name="Move to trash").click()
     expect_total(page, 11)
-    assert not (folder / "p0006.png").exists() and not (folder / "p0006.txt").exists()
+    assert not (mine / "p0006.png").exists() and not (mine / "p0006.txt").exists()
     grid.press("ControlOrMeta+z")
     expect_total(page, 12)
-    assert (folder / "p0006.png").exists() and (folder / "p0006.txt").exists()
+    assert (mine / "p0006.png").exists() and (mine / "p0006.txt").exists()
     watch.assert_clean()
 
 
-def test_tags_filter_and_are_renamed_everywhere(url: str, data: Path, page_watch: tuple[Page, Watch]) -> None:
+def test_tags_filter_and_are_renamed_everywhere(url: str, mine: Path, page_watch: tuple[Page, Watch]) -> None:
     page, watch = page_watch
-    folder = data / "datasets" / "mine"
-    make(folder, 6)
-    (folder / "p0000.txt").write_text("a wuzzle, hat")
-    open_set(page, url, "mine", 6)
+    make(mine, 6)
+    (mine / "p0000.txt").write_text("a wuzzle, hat")
+    open_set(page, url, mine.name, 6)
     page.locator("#ds-tags").click()
     row = page.locator(".ds-tag", has_text="hat")
     expect(page.locator(".ds-tag").first).to_contain_text("a wuzzle6")
@@ -261,7 +268,7 @@ def test_tags_filter_and_are_renamed_everywhere(url: str, data: Path, page_watch
     expect(page.locator(".ds-example")).to_have_count(1)
     page.get_by_role("button", name="Apply").click()
     expect(page.locator(".ds-tag", has_text="red hat")).to_have_count(1)
-    assert (folder / "p0000.txt").read_text().strip() == "a wuzzle, red hat"
+    assert (mine / "p0000.txt").read_text().strip() == "a wuzzle, red hat"
 
     # chips of one caption: taken away, and moved by keys
     cell(page, 1).click()
@@ -270,19 +277,18 @@ def test_tags_filter_and_are_renamed_everywhere(url: str, data: Path, page_watch
     page.locator(".ds-chip", has_text="number 1").press("ArrowLeft")
     expect(page.locator(".ds-text")).to_have_value("number 1, a wuzzle")
     expect(page.locator(".ds-state")).to_have_text("Saved")
-    assert (folder / "p0001.txt").read_text().strip() == "number 1, a wuzzle"
+    assert (mine / "p0001.txt").read_text().strip() == "number 1, a wuzzle"
     watch.assert_clean()
 
 
 def test_unreadable_files_are_listed_with_the_cause_and_can_go(
-    url: str, data: Path, page_watch: tuple[Page, Watch]
+    url: str, mine: Path, page_watch: tuple[Page, Watch]
 ) -> None:
     page, watch = page_watch
-    folder = data / "datasets" / "mine"
-    make(folder, 3)
-    (folder / "z.png").write_text("no picture")
-    (folder / "lost.txt").write_text("a caption of nothing")
-    open_set(page, url, "mine", 3)
+    make(mine, 3)
+    (mine / "z.png").write_text("no picture")
+    (mine / "lost.txt").write_text("a caption of nothing")
+    open_set(page, url, mine.name, 3)
     expect(page.locator(".ds-layout")).to_contain_text("1 caption without a picture: lost.txt")
     page.locator('[data-filter="bad"]').click()
     rows = page.locator(".ds-bad-row")
@@ -290,7 +296,7 @@ def test_unreadable_files_are_listed_with_the_cause_and_can_go(
     rows.get_by_role("button", name="Move to trash").click()
     page.locator("dialog[open]").get_by_role("button", name="Move to trash").click()
     expect(rows).to_have_text(["lost.txt"])
-    assert not (folder / "z.png").exists()
+    assert not (mine / "z.png").exists()
     watch.assert_clean()
 
 
@@ -345,11 +351,11 @@ def test_a_chosen_folder_keeps_its_folders_and_files_can_be_let_go_over_the_grid
 
 
 @pytest.mark.parametrize("width", [1400, 1000, 420])
-def test_nothing_stands_out_of_the_page_in_either_language(url: str, data: Path, browser: Browser, width: int) -> None:
-    make(data / "datasets" / "mine", 5, bare=(0,))
+def test_nothing_stands_out_of_the_page_in_either_language(url: str, mine: Path, browser: Browser, width: int) -> None:
+    make(mine, 5, bare=(0,))
     with tab(browser, width=width) as (page, watch):
         page.goto(f"{url}/zh/#dataset", wait_until="commit")
-        choose(page, "mine", 5)
+        choose(page, mine.name, 5)
         cell(page, 0).click()
         page.locator("#ds-tags").click()
         page.locator("#ds-buckets").click()

@@ -3,7 +3,7 @@
 window.atelier ??= (() => {
   "use strict";
   const words = {};
-  const widgets = {}; // name -> function({element, props, trigger, server, watch, upload})
+  const widgets = {}; // name -> function({element, props, trigger, server, watch})
   const listeners = {};
   const last = {}; // name of an event -> its latest data, for widgets that mount later
 

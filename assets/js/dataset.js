@@ -4,8 +4,8 @@
   const at = window.atelier;
   const { t, h, icon } = at;
 
-  at.widgets.dataset = ({ root, props, server, upload }) => {
-    const view = new Dataset(root, props.value, server, upload);
+  at.widgets.dataset = ({ root, props, server }) => {
+    const view = new Dataset(root, props.value, server);
     at.on("dataset", (wish) => view.wish(wish));
     at.on("dataset-edit", () => view.panel.edit());
     at.on("dataset-grid", () => view.grid.element.focus());
@@ -27,9 +27,9 @@
   at.some = (key, n) => t(n === 1 ? `${key}_1` : key, { n });
 
   class Dataset {
-    constructor(root, { filters, sorts, limits }, server, upload) {
+    constructor(root, { filters, sorts, limits }, server) {
       Object.assign(this, { root, ask: answering(server), filters, id: "", status: null, query: { filter: "", search: "", tag: "", sort: "name", reverse: false }, rev: null });
-      this.sets = new at.DatasetSets({ ask: this.ask, opened: (id) => this.open(id), zone: (options) => new at.DropZone({ upload, limits, ...options }) });
+      this.sets = new at.DatasetSets({ ask: this.ask, opened: (id) => this.open(id), zone: (options) => new at.DropZone({ limits, ...options }) });
       this.grid = new at.DatasetGrid({ fetch: (first, count) => this.id ? this.ask.pictures([this.id, this.query, first, count]) : null, chosen: (pid) => this.panel.open(pid), selected: (n) => this.head.selected(n) });
       this.panel = new at.DatasetPanel({ ask: this.ask, set: () => this.id, moves: { step: (by) => this.grid.step(by), trash: (pids) => this.askTrash(pids), pick: (pid) => this.pick(pid) }, saved: (key, answer) => this.saved(key, answer) });
       this.tags = new at.DatasetTags({ ask: (limit) => this.id ? this.ask.tags([this.id, { ...this.query, tag: "" }, limit]) : [], pick: (tag) => this.filter({ tag }), edit: (begin) => this.edit(begin) });

@@ -3,19 +3,20 @@
   "use strict";
   const at = window.atelier;
   const { t, h, icon } = at;
+  const LARGE = 10 * 2 ** 20; // bytes; below it a count of files says enough
   const ACCEPT = "image/*,.avif,.txt,.caption,.zip";
 
-  at.widgets.drop = ({ root, props, server, upload }) => {
+  at.widgets.drop = ({ root, props, server }) => {
     // the folder is another one afterwards: both forms and the thumbnails follow
-    const zone = new at.DropZone({ upload, limits: props.value, id: "drop-input", send: (paths) => server.add(paths), done: () => at.act("look", ""), rule: t("drop.rule") });
+    const zone = new at.DropZone({ limits: props.value, id: "drop-input", send: (paths) => server.add(paths), done: () => at.act("look", ""), rule: t("drop.rule") });
     root.append(zone.element);
   };
 
   at.DropZone = class {
     // send([[path on the server, place]]): {folder, pictures ...} or {error}; done(answer); limits: {files, bytes};
     // id: of the input; rule: what becomes of the files
-    constructor({ upload, limits, send, done, id, rule = "" }) {
-      Object.assign(this, { upload, limits, deliver: send, done, busy: false });
+    constructor({ limits, send, done, id, rule = "" }) {
+      Object.assign(this, { limits, deliver: send, done, busy: false });
       const input = (options, label) => h("input", { type: "file", class: "visually-hidden", multiple: true, "aria-label": label, onchange: (event) => this.chosen(event.target), ...options });
       const files = input({ id, accept: ACCEPT }, t("drop.choose"));
       const folder = input({ id: `${id}-folder`, webkitdirectory: true }, t("drop.choose_folder"));
@@ -69,15 +70,19 @@
       const paths = [];
       let sent = 0;
       for (const { file, place } of found) {
-        this.say(t("drop.sending", { done: paths.length + 1, total: found.length, name: file.name }));
+        const doing = t("drop.sending", { done: paths.length + 1, total: found.length, name: file.name });
+        const come = (part) => {
+          this.say(bytes < LARGE ? doing : `${doing} (${at.gb((sent + part) / 2 ** 30)} / ${at.gb(bytes / 2 ** 30)})`);
+          this.progress((100 * (sent + part)) / Math.max(1, bytes));
+        };
+        come(0);
         try {
-          paths.push([(await this.upload(file)).path, place]);
+          paths.push([await uploaded(file, come), place]);
         } catch {
           this.say(t("drop.failed", { name: file.name }), "danger");
           return null;
         }
         sent += file.size;
-        this.progress((100 * sent) / Math.max(1, bytes));
       }
       return paths;
     }
@@ -99,6 +104,23 @@
       this.said.className = `drop-said ${kind}`;
     }
   };
+
+  // Path of a file on the server, by Gradio's own route, whose `upload` would tell nothing before all is there.
+  // come(bytes): that were sent so far
+  function uploaded(file, come) {
+    const { root, api_prefix: prefix } = window.gradio_config;
+    return new Promise((done, fail) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", `${root}${prefix}/upload`);
+      request.responseType = "json";
+      request.upload.onprogress = ({ loaded }) => come(Math.min(loaded, file.size)); // the form around it counts too
+      request.onload = () => (request.status === 200 && request.response?.[0] ? done(request.response[0]) : fail(new Error(`status ${request.status}`)));
+      request.onerror = () => fail(new Error("no answer"));
+      const form = new FormData();
+      form.append("files", file);
+      request.send(form);
+    });
+  }
 
   // A file beside the zone would make the browser leave the page.
   for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });

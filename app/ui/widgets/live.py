@@ -61,7 +61,7 @@ def live(
     return gr.HTML(
         value=value,
         html_template=f'<div class="at at-{name}"></div>',
-        js_on_load=f"window.atelier.mount('{name}', {{element, props, trigger, server, watch, upload}}); /* 'act' */",
+        js_on_load=f"window.atelier.mount('{name}', {{element, props, trigger, server, watch}}); /* 'act' */",
         head=scripts(),
         server_functions=list(functions) or None,
         apply_default_css=False,
