@@ -40,7 +40,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 def ask(studio: Studio) -> Ask:
     """The server functions by name."""
     editor = DraftEditor(studio)
-    functions = [*dataset.of_sets(studio, editor), *dataset.of_pictures(studio), *dataset.of_edits(studio)]
+    functions = [*dataset.of_sets(studio, editor), *dataset.of_pictures(studio, texts("zh")), *dataset.of_edits(studio)]
     return {function.__name__: function for function in [*functions, drop.into_data_set(studio, editor)]}
 
 
@@ -219,3 +219,14 @@ def test_the_page_offers_every_kind_of_edit() -> None:
     script = (ASSETS / "js" / "datasetbulk.js").read_text(encoding="utf-8")
     fields = script[script.index("const FIELDS = {") : script.index("};", script.index("const FIELDS = {"))]
     assert [kind for kind in operations.KINDS if not re.search(rf"\b{kind}: \[", fields)] == []
+
+
+def test_the_page_says_in_its_language_why_a_file_cannot_be_read(studio: Studio, ask: Ask, dogs: str) -> None:
+    folder = studio.data_dir / "datasets" / "dogs"
+    (folder / "3.png").write_bytes(b"")
+    (folder / "0.txt").write_bytes("狗".encode("gb18030"))
+    ask["reload"](dogs)
+    wait_ready(ask, dogs)
+    bad = {one["name"]: one for one in ask["open"](dogs)["bad"]}
+    assert bad["3.png"]["reason"] == "文件是空的" and bad["0.png"]["reason"].startswith("标注不是 UTF-8")
+    assert ask["detail"]([dogs, bad["0.png"]["pid"]])["locked"].startswith("标注不是 UTF-8")

@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 from PIL import Image, ImageFilter
 
+from app.ui.texts import texts
 from tests.checks import add_picture, check, codes, config_of, found, lay_out, mended
 from tests.machines import CARD_24
 from trainers import preflight
@@ -31,6 +32,7 @@ def test_unreadable_pictures_are_named_and_counted(place: Path) -> None:
     assert problem.level == "problem" and problem.field == "data.folder" and problem.hint
     assert problem.message.startswith("7 pictures cannot be read: bad 0.png: ")
     assert "bad 4.png" in problem.message and "bad 5.png" not in problem.message and "..." in problem.message
+    assert "bad 1.png: 文件是空的" in texts("zh").finding(problem)[0]
     warning = found(mended(place, problem), "bad_left_out")
     assert warning.level == "warning" and "7 pictures" in warning.message
 

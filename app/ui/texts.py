@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from trainers.parameters import Parameter, sections
 from trainers.paths import ASSETS
-from trainers.preflight import Finding
+from trainers.preflight import Finding, Reasons
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 TRANSLATIONS = ASSETS / "translations"
+REASON = "reason."
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,25 @@ class Texts:
         if message is None:
             return finding.message, finding.hint
         hint = self.table.get(f"finding.{finding.code}.hint", "") if finding.hint else ""
-        return message.format(**finding.values), hint.format(**finding.values)
+        values = {key: self._said(value) for key, value in finding.values.items()}
+        return message.format(**values), hint.format(**values)
+
+    def _said(self, value: object) -> object:
+        return value.said(self.reason) if isinstance(value, Reasons) else value
+
+    def reason(self, reason: str) -> str:
+        """Why a file cannot be used; what the table has no words for stays as it is."""
+        for pattern, words in self._reasons:
+            if found := pattern.fullmatch(reason):
+                return words.format(**{name: self.reason(part) for name, part in found.groupdict().items()})
+        return reason
+
+    @cached_property
+    def _reasons(self) -> list[tuple[re.Pattern[str], str]]:
+        """The entries under "reason.", whose keys are the English words; those that fit fewest first."""
+        known = [(key.removeprefix(REASON), words) for key, words in self.table.items() if key.startswith(REASON)]
+        known.sort(key=lambda entry: (entry[0].count("{"), -len(entry[0])))
+        return [(_pattern(english), words) for english, words in known]
 
     def preset(self, title: str) -> str:
         """The title of a preset; one's own presets keep theirs."""
@@ -53,6 +73,11 @@ class Texts:
     def part(self, *prefixes: str) -> dict[str, str]:
         """The entries that a widget needs in the page, as in part("runs.", "plot.")."""
         return {key: text for key, text in self.table.items() if key.startswith(prefixes)}
+
+
+def _pattern(english: str) -> re.Pattern[str]:
+    """Of "it has {size} megapixels": any text may stand in the braces."""
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(english)))
 
 
 @cache

@@ -27,7 +27,7 @@ PAGE = 500
 
 
 def build(studio: Studio, editor: DraftEditor, texts: Texts) -> None:
-    functions = [*of_sets(studio, editor), *of_pictures(studio), *of_edits(studio)]
+    functions = [*of_sets(studio, editor), *of_pictures(studio, texts), *of_edits(studio)]
     functions.append(drop.into_data_set(studio, editor))
     value = {"filters": list(FILTERS), "sorts": list(SORTS), "limits": drop.LIMITS}
     live("dataset", texts, "dataset.", "filter.", "edit.", "drop.", "state.", value=value, functions=functions)
@@ -75,13 +75,16 @@ def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:
     return [sets, browse, add_folder, create, forget, train_on]
 
 
-def of_pictures(studio: Studio) -> list[Callable[..., Any]]:
+def of_pictures(studio: Studio, texts: Texts) -> list[Callable[..., Any]]:
     """What the page may ask of one set and its pictures: by ids alone, never by a path."""
     gallery = studio.gallery
 
     def open(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        return _answer(lambda: gallery.open(wanted))
+        found = _answer(lambda: gallery.open(wanted))
+        if "bad" in found:
+            found["bad"] = [_with_reason(bad, texts) for bad in found["bad"]]
+        return found
 
     def reload(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
@@ -96,7 +99,7 @@ def of_pictures(studio: Studio) -> list[Callable[..., Any]]:
     def detail(request: Any) -> dict[str, Any]:
         set_id, pid = _parts(request, 2)
         wanted, picture = _id(set_id), _id(pid)
-        return _answer(lambda: gallery.detail(wanted, picture))
+        return _with_reason(_answer(lambda: gallery.detail(wanted, picture)), texts)
 
     def count(text: Any) -> list[dict[str, Any]]:
         return gallery.count(_text(text, MAX_TEXT))
@@ -155,6 +158,11 @@ def _answer(act: Callable[[], R]) -> R | dict[str, Any]:
         return act()
     except AtelierError as error:
         return {"error": str(error)}
+
+
+def _with_reason(record: dict[str, Any], texts: Texts) -> dict[str, Any]:
+    """A record of a picture that says in the page's language why it cannot be used, or its caption be edited."""
+    return {**record, **{key: texts.reason(record[key]) for key in ("reason", "locked") if record.get(key)}}
 
 
 def _done(act: Callable[[], None]) -> dict[str, Any]:
