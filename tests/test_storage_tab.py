@@ -64,7 +64,9 @@ def test_choices_say_before_what_goes_and_freed_says_it_after(tmp_path: Path) ->
     json.dumps(after)
 
 
-def test_a_count_is_remembered_until_something_is_freed(tmp_path: Path) -> None:
+def test_a_count_is_remembered_until_something_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a rest without end, every count is one that took long."""
+    monkeypatch.setattr(storage, "REST", 1e9)
     put(tmp_path, "aa01", idle_days=0)
     store = idle(tmp_path)
     assert settled(store)["files"] == 1
@@ -91,6 +93,15 @@ def test_a_large_cache_does_not_hold_up_the_page(tmp_path: Path, monkeypatch: py
     assert (record["busy"], record["files"]) == ("freeing", 1)  # the last count, until there is another
     gate.set()
     assert settled(store)["freed"]["files"] == 1
+
+
+def test_a_quick_count_is_soon_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "REST", 0)
+    put(tmp_path, "aa01", idle_days=0)
+    store = idle(tmp_path)
+    assert settled(store)["files"] == 1
+    put(tmp_path, "bb01", idle_days=0)
+    assert settled(store)["files"] == 2
 
 
 def test_what_a_run_has_asked_for_stays_while_it_goes_on(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from trainers.errors import AtelierError
 log = logging.getLogger(__name__)
 
 CHOICES = (30, 7, 0)  # days without use after which files may go; 0 is everything
-REMEMBERED_S = 60.0
+REMEMBERED_S = 60.0  # at most
+REST = 100  # a count holds for so many times as long as it took
 PATIENCE_S = 0.5  # a small cache is done by then
 
 Record = dict[str, Any]
@@ -40,18 +41,18 @@ class Storage:
         self._task: Literal["", "counting", "freeing"] = ""
         self._thread: threading.Thread | None = None
         self._known: list[Usage] | None = None
-        self._counted = 0.0  # monotonic
+        self._holds_until = 0.0  # monotonic seconds
         self._freed: Freed | None = None
         self._fault = ""
 
     def look(self) -> Record:
-        """What cached files take. Counts them anew when that is a minute old; ask again while `busy` is not "".
+        """What cached files take, as it was at most a minute ago; ask again while `busy` is not "".
 
         {busy: "", "counting" or "freeing", known: they were counted, working: a run goes on, files, bytes, kinds:
         [{kind, files, bytes, idle_days}], choices: [{days, files, bytes: that go when it is chosen}], freed: {files,
         bytes} by the last act or None, error: sentence or ""}.
         """
-        if time.monotonic() - self._counted > REMEMBERED_S or self._known is None:
+        if time.monotonic() > self._holds_until:
             self._begin("counting", self._count)
         return self._record()
 
@@ -74,13 +75,15 @@ class Storage:
         self._thread.join(PATIENCE_S)
 
     def _work(self, act: Callable[[], None]) -> None:
+        begun = time.monotonic()
         try:
             act()
         except OSError as error:
             log.warning("cached files cannot be looked at: %s", error)
             self._fault = f"The cache cannot be read: {error.strerror or error}."
         finally:
-            self._counted = time.monotonic()
+            now = time.monotonic()
+            self._holds_until = now + min(REMEMBERED_S, REST * (now - begun))
             self._task = ""
 
     def _count(self) -> None:

@@ -3,7 +3,7 @@
   "use strict";
   const at = window.atelier;
   const { t, h, icon } = at;
-  const PAUSE = 60_000; // milliseconds, as long as the server remembers
+  const PAUSE = 15_000; // milliseconds
   const BUSY_PAUSE = 500;
 
   at.widgets.storage = ({ root, server }) => new Storage(root, server);
@@ -30,7 +30,7 @@
 
     take(record) {
       this.record = record;
-      this.said.textContent = record.error || (record.known ? t("storage.cache", { size: size(record.bytes) }) : t("storage.counting"));
+      this.said.textContent = record.error || (record.known ? t("storage.cache", { size: record.bytes ? size(record.bytes) : t("storage.empty") }) : t("storage.counting"));
       this.button.hidden = !record.bytes;
       if (this.body?.isConnected) this.draw();
     }
@@ -39,7 +39,7 @@
       this.body = h("div", { class: "storage-body" });
       at.dialog(t("storage.title"), this.body, [[t("common.cancel"), ""], [t("storage.free"), "primary", () => this.free()]]);
       this.draw();
-      this.polling.now(); // the numbers may be a minute old
+      this.polling.now();
     }
 
     draw() {
