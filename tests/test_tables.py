@@ -132,6 +132,7 @@ def test_lines_of_json_with_texts_and_lists(tmp_path: Path) -> None:
 def test_broken_lines_are_named_and_the_others_count(tmp_path: Path) -> None:
     content = (
         '{"image": \n[1]\n{"image": "a.png", "prompt": "a dog"}\n{"prompt": "x"}\n{"image": "b.png", "prompt": 3}\n'
+        '{"image": "c.png", "prompt": "a \\ud83d dog"}\n'
     )
     assert table_of(tmp_path, content, "metadata.jsonl") == Table(
         "diffsynth",
@@ -141,6 +142,7 @@ def test_broken_lines_are_named_and_the_others_count(tmp_path: Path) -> None:
             "metadata.jsonl, row 2: not a record of a file and a text",
             "metadata.jsonl, row 4: no file name",
             "metadata.jsonl, row 5: its caption is not a text",
+            "metadata.jsonl, row 6: its caption has a broken letter",
         ],
     )
 

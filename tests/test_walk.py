@@ -105,6 +105,7 @@ def test_links_to_folders_are_followed_and_end(tmp_path: Path) -> None:
     (tmp_path / "data/up").symlink_to(tmp_path / "data")
     (tmp_path / "data/more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "data")
+    (tmp_path / "data/itself").symlink_to(tmp_path / "data/itself")
     assert names(tmp_path / "data") == ["a.png", "more/b.png"]
     assert walk.count(tmp_path / "data") == 2
 

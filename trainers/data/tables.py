@@ -30,7 +30,13 @@ FILE_KEYS: dict[str, TableKind] = {
 TEXT_KEYS = ("text", "caption", "prompt", "captions")
 MAX_CELL = 2**24  # letters; csv's own limit of 2**17 is short for a cell that holds many captions
 MAX_JSON_BYTES = 512 * 2**20
+HALF_LETTER = re.compile("[\ud800-\udfff]")  # JSON can write half of a pair, which no encoder takes
 FIRST_ROWS = 20  # a table whose first rows are all broken is none
+
+
+def may_be_table(name: str) -> bool:
+    """Whether a file of this name is looked into for captions."""
+    return NAMED_AS_TABLE.fullmatch(name) is not None or name.lower().endswith(".json")
 
 
 class Row(NamedTuple):
@@ -105,13 +111,12 @@ def _rows(records: Iterable[Record], name: str, file_key: str, text_key: str) ->
 
 def _lines(text: Any) -> tuple[str, ...]:
     """The captions of a cell: its lines, or those of a list of texts. Raises _BadRow for what is no text."""
-    if text is None:
-        return ()
-    if isinstance(text, str):
-        return lines_of(text) if "\n" in text or "\r" in text else (stripped,) if (stripped := text.strip()) else ()
-    if isinstance(text, list) and all(isinstance(one, str) for one in text):
-        return tuple(line for one in text for line in lines_of(one))
-    raise _BadRow("its caption is not a text")
+    texts = [] if text is None else text if isinstance(text, list) else [text]
+    if not all(isinstance(one, str) for one in texts):
+        raise _BadRow("its caption is not a text")
+    if any(HALF_LETTER.search(one) for one in texts):
+        raise _BadRow("its caption has a broken letter")
+    return tuple(line for one in texts for line in lines_of(one))
 
 
 # csv

@@ -91,6 +91,13 @@ def _listing(folder: str, endings: tuple[str, ...], above: Above) -> tuple[Ident
     return here, listing
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 class _Listing:
     """The names in one folder."""
 
@@ -112,7 +119,7 @@ class _Listing:
         name = entry.name
         stem, dot, ending = name.rpartition(".")
         ending = (dot + ending).lower()
-        if entry.is_dir():
+        if _is_folder(entry):
             self.folders[name] = None
         elif _is_picture(name):
             self.pictures.append(name)
