@@ -305,6 +305,15 @@ def test_a_handful_of_json_files_is_read_the_likeliest_first(tmp_path: Path) -> 
     assert found.tables[0] == tmp_path / "captions.json"
 
 
+def test_a_json_in_the_folder_of_a_concept_is_read(tmp_path: Path) -> None:
+    pictures(tmp_path, "10_dog/a.png", "other/b.png")
+    write(tmp_path, "10_dog/meta_cap.json", {"a": {"caption": "a dog"}})
+    write(tmp_path, "other/meta_cap.json", {"b": {"caption": "never asked for"}})
+    found = recognise(tmp_path, ".txt")
+    assert found.captions == {"10_dog/a.png": ("a dog",)}
+    assert found.tables == (tmp_path / "10_dog" / "meta_cap.json",)
+
+
 def test_a_table_goes_before_json(tmp_path: Path) -> None:
     pictures(tmp_path, "a.png")
     write(tmp_path, "captions.json", {"a.png": "old"})

@@ -1,4 +1,4 @@
-"""Copies files into a data set: all of them or none, and none over another."""
+"""Copies files into a data set: all of them or none, none over another, and none that a table would not find again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
+from app.services.listing import Listing
 from trainers.data.decode import PICTURE_ENDINGS
+from trainers.data.simpletuner import BACKEND_FILE
 
 BLOCK = 2**20
 REPEATS = re.compile(r"\d+_.+")  # a folder whose name says something, as 10_dog
@@ -25,23 +27,32 @@ class Added:
     captions: int
     known: int
     left_out: tuple[str, ...]
+    tables: int = 0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file to be copied. source: zip that holds it, or ""; folder: where it lies in there; stem, ending: its safe
-    name; ending in small letters, with its dot."""
+    """One file to be copied. source: zip that holds it, or ""; given: its place in there; folder, stem, ending: the
+    same, of safe names; ending in small letters, with its dot, ".png.txt" for the caption of one a.png alone."""
 
     source: str
+    given: PurePosixPath
     folder: tuple[str, ...]
     stem: str
     ending: str
     length: int
     open: Callable[[], IO[bytes]]
+    is_table: bool = False
 
     @property
     def name(self) -> str:
         return self.stem + self.ending
+
+    @property
+    def wanted(self) -> str:
+        """What a table calls it: its given name below the folder that is filled."""
+        parts = self.given.parts
+        return "/".join(parts[len(parts) - 1 - len(self.folder) :])
 
 
 def entered(entries: list[Entry]) -> list[Entry]:
@@ -89,32 +100,74 @@ class _Shelf:
 
 
 class Copy:
-    """Copies entries into one folder and folders inside; takes them back when it cannot finish."""
+    """Copies entries into one folder and folders inside; takes them back when it cannot finish.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    caption_endings: as in ".txt,.caption".
+    """
+
+    def __init__(self, folder: Path, caption_endings: str) -> None:
+        self._folder, self._endings = folder, caption_endings
         self._made: list[Path] = []
         self._written: list[Path] = []
         self._shelves: dict[tuple[str, ...], _Shelf] = {}
+        self._renamed: dict[str, str] = {}
+        self._tables: list[Path] = []  # of this drop, those that were there too
 
     def all(self, entries: list[Entry], left_out: list[str]) -> Added:
-        """Raises what reading a zip or writing a file raises; the folder is then as it was."""
-        known = 0
+        """Raises DataError when a table would miss a picture, or change captions that are there, and what reading a
+        zip or writing a file raises; the folder is then as it was."""
+        tables = [entry for entry in entries if entry.is_table]
         try:
             self._make(self._folder)
-            for group in _groups(entries):
-                shelf = self._shelf(group[0].folder)
-                stem = shelf.free_stem(group)
-                if stem is None:
-                    left_out += [entry.name for entry in group]
-                    continue
-                for entry in group:
-                    known += not self._write(entry, shelf, stem + entry.ending)
+            listing = Listing(self._folder, self._endings) if tables else None
+            known = sum(
+                self._take(group, left_out) for group in _groups([entry for entry in entries if not entry.is_table])
+            )
+            pictures = sum(path.suffix in PICTURE_ENDINGS for path in self._written)
+            captions = len(self._written) - pictures
+            known += sum(self._take_table(entry, left_out) for entry in tables)
+            if listing:
+                self._drop_unused(listing.check(self._tables, self._renamed), left_out)
         except BaseException:
             self._take_back()
             raise
-        pictures = sum(path.suffix in PICTURE_ENDINGS for path in self._written)
-        return Added(self._folder, pictures, len(self._written) - pictures, known, tuple(left_out))
+        return Added(self._folder, pictures, captions, known, tuple(left_out), len(self._written) - pictures - captions)
+
+    def _take(self, group: list[Entry], left_out: list[str]) -> int:
+        """Copy a picture with its captions; how many of these files were there."""
+        shelf = self._shelf(group[0].folder)
+        stem = shelf.free_stem(group)
+        if stem is None:
+            left_out += [entry.name for entry in group]
+            return 0
+        for entry in group:
+            new = "/".join((*entry.folder, stem + entry.ending))
+            if entry.ending in PICTURE_ENDINGS and new.casefold() != entry.wanted.casefold():
+                self._renamed[entry.wanted] = new
+        return sum(not self._write(entry, shelf, stem + entry.ending) for entry in group)
+
+    def _take_table(self, entry: Entry, left_out: list[str]) -> int:
+        """Copy a table, under a number where its name is taken; how many were there."""
+        shelf = self._shelf(entry.folder)
+        names = itertools.chain([entry.name], (f"{entry.stem}-{n}{entry.ending}" for n in itertools.count(2)))
+        there = ((name, shelf.there.get(name.casefold())) for name in names)
+        name = next(name for name, path in there if path is None or _same(entry, path))
+        if entry.name.casefold() == BACKEND_FILE and name != entry.name:  # it is read under this name alone
+            left_out.append(entry.name)
+            return 0
+        self._tables.append(shelf.path / name)
+        return int(not self._write(entry, shelf, name))
+
+    def _drop_unused(self, unused: list[Path], left_out: list[str]) -> None:
+        """Files that looked like tables and are none go again, and folders that were made for them alone."""
+        for path in unused:
+            if path in self._written:
+                path.unlink()
+                self._written.remove(path)
+                left_out.append(path.name)
+        for folder in reversed(self._made):
+            if folder != self._folder and not any(folder.iterdir()):
+                folder.rmdir()
 
     def _shelf(self, folder: tuple[str, ...]) -> _Shelf:
         key = tuple(part.casefold() for part in folder)

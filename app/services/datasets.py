@@ -1,18 +1,15 @@
-"""Pictures that a person drops on the page: copied, with their captions, into a folder of the data folder."""
+"""Pictures that a person drops on the page: copied, with captions and tables, into a folder of the data folder."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import lzma
 import re
 import shutil
-import stat
 import threading
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -21,21 +18,21 @@ from app.services import format
 from app.services.copying import Added, Copy, Entry, entered
 from trainers import paths
 from trainers.data.decode import PICTURE_ENDINGS
+from trainers.data.tables import may_be_table
+from trainers.data.walk import walk
+from trainers.data.zips import ZIP_ERRORS, is_clutter, members
 from trainers.errors import DataError
 
 MAX_FILES = 10_000  # of one drop, those inside zips counted one by one
 MAX_BYTES = 8 * 2**30
 SPARE_BYTES = 200 * 2**20
 MAX_DEPTH = 8  # folders inside folders
-MAX_STEM = 100  # letters; file systems take 255 bytes, and a number may be added
+MAX_STEM = 230  # bytes; file systems take 255, and a number and an ending may be added
+MAX_TABLE_BYTES = 64 * 2**20
 COUNTED_NAME = "pictures"
 
-CLUTTER = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
+UNSAFE = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f]')
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)  # names that Windows keeps for itself
-ZIP_IN_UTF8 = 0x800
-ZIP_ENCRYPTED = 0x1
-ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, lzma.LZMAError)
 
 _adding = threading.Lock()  # two drops at once would choose the same names
 
@@ -51,13 +48,14 @@ class Dropped:
 def add(
     dropped: Sequence[Dropped], datasets: Path, chosen: str, caption_endings: str, *, into: Path | None = None
 ) -> Added:
-    """Copy pictures and captions, and what zips hold of them, into a folder below `datasets`; all of them or none.
+    """Copy pictures, captions, tables, and what zips hold of them, into a folder below `datasets`; all or none.
 
     They join the folder `chosen` if it lies directly below `datasets`, else they get a new one, named after the first
     zip or "pictures-1", "pictures-2" ... into: a folder anywhere, which takes them whatever `chosen` says.
     Folders inside a zip or a dropped folder stay, so that 10_dog keeps its meaning; one that holds all the rest is
-    entered. Nothing is overwritten: a picture whose name is taken gets a number, and its caption with it. The dropped
-    files are gone afterwards. caption_endings: as in ".txt,.caption". Raises DataError with the remedy.
+    entered. Nothing is overwritten: a picture whose name is taken gets a number, and its caption with it, unless a
+    table lists it. The dropped files are gone afterwards. caption_endings: as in ".txt,.caption". Raises DataError
+    with the remedy.
     """
     try:
         with contextlib.ExitStack() as zips, _adding:
@@ -65,9 +63,9 @@ def add(
             entries, left_out = _sorted_out(_entries(dropped, zips), endings)
             _check(entries, left_out, into or datasets)
             folder = into or _target(dropped, datasets, chosen)
-            if not folder.exists() and not any(entry.ending in PICTURE_ENDINGS for entry in entries):
+            if not any(entry.ending in PICTURE_ENDINGS for entry in entries) and not _has_pictures(folder):
                 raise DataError("There are captions, but no pictures.", "Drop the pictures with them.")
-            return Copy(folder).all(entered(entries), left_out)
+            return Copy(folder, caption_endings).all(entered(entries), left_out)
     except ZIP_ERRORS as error:
         raise DataError(f"The zip cannot be read: {error}.", "Pack it again, or drop its pictures.") from error
     except OSError as error:
@@ -83,9 +81,10 @@ def _entries(dropped: Sequence[Dropped], zips: contextlib.ExitStack) -> Iterator
     for one in dropped:
         if one.file.suffix.lower() == ".zip":
             yield from _zip_entries(zips.enter_context(zipfile.ZipFile(one.file)), one.file.name)
-        elif not _is_clutter(PurePosixPath(one.file.name)):
+        elif not is_clutter(PurePosixPath(one.file.name)):
             path = one.file
-            yield _entry(PurePosixPath(one.place), path.name, path.stat().st_size, _opener(path))
+            place = PurePosixPath(one.place.lstrip("/"), path.name)
+            yield _entry(place, path.stat().st_size, _opener(path))
 
 
 def _opener(path: Path) -> Callable[[], IO[bytes]]:
@@ -93,47 +92,28 @@ def _opener(path: Path) -> Callable[[], IO[bytes]]:
 
 
 def _zip_entries(archive: zipfile.ZipFile, name: str) -> Iterator[Entry | str]:
-    for info in archive.infolist():
-        path = PurePosixPath(_zip_name(info).replace("\\", "/"))
-        if info.is_dir() or _is_clutter(path):
-            continue
-        if info.flag_bits & ZIP_ENCRYPTED:
-            raise DataError(f"{name} is locked with a password.", "Unpack it yourself and drop the pictures.")
-        # a link, or a name that leads elsewhere
-        if stat.S_ISLNK(info.external_attr >> 16) or any(part.startswith(".") for part in path.parts):
-            yield path.name
+    for member in members(archive, name):
+        if member.is_safe:
+            yield _entry(member.place, member.info.file_size, partial(archive.open, member.info), source=name)
         else:
-            yield _entry(path.parent, path.name, info.file_size, partial(archive.open, info), source=name)
+            yield member.place.name
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """macOS writes UTF-8 without saying so, and zipfile then reads it as the old code page 437."""
-    if info.flag_bits & ZIP_IN_UTF8:
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.filename
-
-
-def _is_clutter(path: PurePosixPath) -> bool:
-    return "__MACOSX" in path.parts or path.name.lower() in CLUTTER or path.name.startswith("._")
-
-
-def _entry(
-    place: PurePosixPath, name: str, length: int, opening: Callable[[], IO[bytes]], source: str = ""
-) -> Entry | str:
-    """place: folder of the file inside its source, from the page or a zip: no part of it may lead elsewhere."""
-    parts = [part for part in place.parts if part != "/"]
-    if name.startswith(".") or len(parts) > MAX_DEPTH or any(part.startswith(".") for part in parts):
+def _entry(place: PurePosixPath, length: int, opening: Callable[[], IO[bytes]], source: str = "") -> Entry | str:
+    """place: of the file inside its source, from the page or a zip: no part of it may lead elsewhere."""
+    *parts, name = place.parts
+    if len(parts) > MAX_DEPTH or any(part.startswith(".") for part in place.parts):
         return name
-    stem, ending = _safe_stem(PurePosixPath(name).stem), PurePosixPath(name).suffix.lower()
-    return Entry(source, tuple(map(_safe_stem, parts)), stem, ending, length, opening)
+    stem, ending = place.stem, place.suffix.lower()
+    inner = PurePosixPath(stem).suffix
+    if inner.lower() in PICTURE_ENDINGS and ending not in PICTURE_ENDINGS:  # a.png.txt stays with its a.png
+        stem, ending = stem.removesuffix(inner), inner.lower() + ending
+    return Entry(source, place, tuple(map(_safe_stem, parts)), _safe_stem(stem), ending, length, opening)
 
 
 def _safe_stem(stem: str) -> str:
     """A name that every file system takes: letters of all scripts stay."""
-    safe = UNSAFE.sub("_", stem)[:MAX_STEM].strip(" .")
+    safe = UNSAFE.sub("_", stem).encode("utf-8", "replace")[:MAX_STEM].decode("utf-8", "ignore").strip(" .")
     return f"_{safe}" if not safe or DEVICES.match(safe) else safe
 
 
@@ -145,11 +125,17 @@ def _sorted_out(entries: Iterable[Entry | str], endings: frozenset[str]) -> tupl
             raise DataError(f"These are more than {MAX_FILES:,} files.", "Drop them in several portions.")
         if isinstance(entry, str):
             left_out.append(entry)
-        elif entry.ending in PICTURE_ENDINGS | endings:
+        elif entry.ending in PICTURE_ENDINGS or PurePosixPath(entry.name).suffix in endings:
             used.append(entry)
+        elif may_be_table(entry.name) and entry.length <= MAX_TABLE_BYTES:
+            used.append(replace(entry, is_table=True))
         else:
             left_out.append(entry.name)
     return used, left_out
+
+
+def _has_pictures(folder: Path) -> bool:
+    return folder.is_dir() and next(walk(folder, ""), None) is not None
 
 
 def _check(entries: list[Entry], left_out: list[str], datasets: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +77,7 @@ def recognise(folder: Path, caption_extension: str) -> Layout:
         return Layout("simpletuner")
     notes = _Notes()
     concepts, tables = _concepts_and_tables(folder, notes)
-    captions = _captions(folder, tables, tuple(caption_extension.lower().split(",")), notes)
+    captions = _captions(folder, tables, concepts, tuple(caption_extension.lower().split(",")), notes)
     numbered = any(concept.name for concept in concepts.values())
     return Layout(
         "kohya" if numbered else notes.kind,
@@ -163,29 +164,32 @@ def _repeats(digits: str) -> int | None:
 # captions
 
 
-def _captions(folder: Path, tables: list[str], no_tables: tuple[str, ...], notes: _Notes) -> dict[str, tuple[str, ...]]:
-    """The captions of all tables; of JSON files only where there is no other table."""
+def _captions(
+    folder: Path, tables: list[str], concepts: Iterable[str], no_tables: tuple[str, ...], notes: _Notes
+) -> dict[str, tuple[str, ...]]:
+    """The captions of all tables; of JSON files only where there is no other table, and only of the folder itself and
+    of those that name a concept."""
     found = _Captions(folder, notes)
     for rel in tables:
         if not rel.lower().endswith(no_tables):
             found.take(rel, read_table(folder / rel, rel))
     if not notes.tables:
-        for rel in _json_files(folder):
+        for rel in (name for base in dict.fromkeys(["", *concepts]) for name in _json_files(folder, base)):
             if not rel.lower().endswith(no_tables):
                 found.take(rel, read_captions(folder / rel, rel))
     return found.lines
 
 
-def _json_files(folder: Path) -> list[str]:
-    """A few JSON files of the folder itself, the likeliest first. One named like a picture is that one's own."""
-    _, files = next(folders(folder))
+def _json_files(folder: Path, base: str) -> list[str]:
+    """A few JSON files of the folder `base` below, the likeliest first. One named like a picture is that one's own."""
+    _, files = next(folders(folder / base))
     candidates = [name for name in files if name.lower().endswith(".json")]
     if not candidates:
         return []
     pictures = {name.rpartition(".")[0] for name in files if name.lower().endswith(ENDINGS)}
     candidates = [name for name in candidates if name.rpartition(".")[0] not in pictures]
     candidates.sort(key=lambda name: (not NAMED_AS_CAPTIONS.fullmatch(name), name))
-    return candidates[:MAX_JSON_FILES]
+    return [f"{base}/{name}" if base else name for name in candidates[:MAX_JSON_FILES]]
 
 
 class _Captions:
@@ -204,7 +208,7 @@ class _Captions:
         if table is None:
             return
         known, missing, faults = self._placed(rel, table)
-        if table.kind == "json" and table.rows and not known:
+        if table.kind == "json" and not known and (table.rows or not table.faults):
             return
         self._notes.uses(rel, table)
         for file, lines in known:

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from trainers.data.storage import mark_wanted
 from trainers.data.text import TextError, decoded
@@ -23,7 +24,14 @@ NAME_IN_UTF8, ENCRYPTED = 0x800, 0x1
 CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
 ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, lzma.LZMAError)
 
-Contents = list[tuple[PurePosixPath, zipfile.ZipInfo]]
+
+class Member(NamedTuple):
+    """A file in a zip. place: its folders and name, as the system that packed it meant them; is_safe: it is no link,
+    and its place does not lead out of the folder that it is unpacked to."""
+
+    place: PurePosixPath
+    info: zipfile.ZipInfo
+    is_safe: bool
 
 
 def unpacked(file: Path, root: Path) -> Path:
@@ -56,29 +64,41 @@ def _folder_name(file: Path) -> str:
     return f"{file.stem[:50].rstrip(' .')}-{digest}"
 
 
-def _contents(archive: zipfile.ZipFile, name: str) -> Contents:
-    """The files to unpack, each with its place. Raises DataError for one that may not be unpacked."""
+def members(archive: zipfile.ZipFile, name: str) -> list[Member]:
+    """The files of a zip, without hidden ones and the clutter of operating systems; each place once.
+
+    name: of the zip, for the error. Raises DataError when it is locked with a password.
+    """
     infos = [info for info in archive.infolist() if not info.is_dir()]
     codec = _codec_of_names(infos)
-    contents: Contents = []
+    found: dict[PurePosixPath, Member] = {}
     for info in infos:
         place = PurePosixPath(_name(info, codec).replace("\\", "/"))
-        if _is_clutter(place):
+        if is_clutter(place):
             continue
         if info.flag_bits & ENCRYPTED:
-            raise DataError(f"{name} is locked with a password.", "Unpack it yourself and give the folder.")
-        if not _is_safe(place, info):
-            message = f"{name} holds {str(place)!r}, which leads out of its folder."
+            raise DataError(f"{name} is locked with a password.", "Unpack it yourself first.")
+        # a zip that was added to holds a file twice: the later one counts
+        found[place] = Member(place, info, _is_safe(place, info))
+    return list(found.values())
+
+
+def is_clutter(place: PurePosixPath) -> bool:
+    """Hidden, or what an operating system leaves beside files."""
+    is_hidden = any(part.startswith(".") and part != ".." for part in place.parts)
+    return is_hidden or "__MACOSX" in place.parts or place.name.lower() in CLUTTER
+
+
+def _contents(archive: zipfile.ZipFile, name: str) -> list[Member]:
+    """The files to unpack. Raises DataError for a zip that may not be unpacked."""
+    contents = members(archive, name)
+    for member in contents:
+        if not member.is_safe:
+            message = f"{name} holds {str(member.place)!r}, which leads out of its folder."
             raise DataError(message, "Unpack it yourself, look at it, and give the folder.")
-        contents.append((place, info))
     if not contents:
         raise DataError(f"{name} is empty.", "Pack the pictures again, or give their folder.")
     return contents
-
-
-def _is_clutter(place: PurePosixPath) -> bool:
-    is_hidden = any(part.startswith(".") and part != ".." for part in place.parts)
-    return is_hidden or "__MACOSX" in place.parts or place.name.lower() in CLUTTER
 
 
 def _is_safe(place: PurePosixPath, info: zipfile.ZipInfo) -> bool:
@@ -108,20 +128,19 @@ def _name(info: zipfile.ZipInfo, codec: str) -> str:
         return info.filename
 
 
-def _unpack(archive: zipfile.ZipFile, contents: Contents, target: Path, name: str) -> None:
+def _unpack(archive: zipfile.ZipFile, contents: list[Member], target: Path, name: str) -> None:
     """All files or none: they appear under the target's name when the last one is written."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    need, free = sum(info.file_size for _, info in contents), shutil.disk_usage(target.parent).free
+    need, free = sum(member.info.file_size for member in contents), shutil.disk_usage(target.parent).free
     if need + SPARE_BYTES > free:
         message = f"{name} takes {need / 2**30:.1f} GiB unpacked; {free / 2**30:.1f} GiB are free."
         raise DataError(message, "Free some space, or set data.cache_dir to a larger drive.")
     growing = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
     try:
-        for place, info in contents:
-            file = growing / place
+        for member in contents:
+            file = growing / member.place
             file.parent.mkdir(parents=True, exist_ok=True)
-            # a zip that was added to holds a file twice: the later one counts
-            with archive.open(info) as source, file.open("wb") as written:
+            with archive.open(member.info) as source, file.open("wb") as written:
                 shutil.copyfileobj(source, written, BLOCK)
         _appear(growing, target)
     finally:
