@@ -4,7 +4,7 @@
   const at = window.atelier;
   const { t, h, icon } = at;
   const LARGE = 10 * 2 ** 20; // bytes; below it a count of files says enough
-  const ACCEPT = "image/*,.avif,.txt,.caption,.zip";
+  const OTHERS = [".txt", ".caption", ".csv", ".tsv", ".jsonl", ".json", ".zip"];
 
   at.widgets.drop = ({ root, props, server }) => {
     // the folder is another one afterwards: both forms and the thumbnails follow
@@ -13,18 +13,18 @@
   };
 
   at.DropZone = class {
-    // send([[path on the server, place]]): {folder, pictures ...} or {error}; done(answer); limits: {files, bytes};
+    // send([[path on the server, place]]): {folder, pictures ...} or {error}; done(answer); limits: {files, bytes, endings: of pictures};
     // id: of the input; rule: what becomes of the files
     constructor({ limits, send, done, id, rule = "" }) {
       Object.assign(this, { limits, deliver: send, done, busy: false });
       const input = (options, label) => h("input", { type: "file", class: "visually-hidden", multiple: true, "aria-label": label, onchange: (event) => this.chosen(event.target), ...options });
-      const files = input({ id, accept: ACCEPT }, t("drop.choose"));
+      const files = input({ id, accept: ["image/*", ...limits.endings, ...OTHERS].join() }, t("drop.choose"));
       const folder = input({ id: `${id}-folder`, webkitdirectory: true }, t("drop.choose_folder"));
       this.word = h("span", { text: t("drop.zone") });
       this.zone = h("div", { class: "drop" }, icon("upload"), this.word, at.button(t("drop.choose"), null, () => this.busy || files.click()), at.button(t("drop.choose_folder"), null, () => this.busy || folder.click()), files, folder);
       this.bar = h("span", { class: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true });
       this.said = h("p", { class: "drop-said", role: "status" });
-      this.element = h("div", { class: "drop-box" }, this.zone, this.bar, rule ? h("p", { class: "drop-rule", text: rule }) : null, this.said);
+      this.element = h("div", { class: "drop-box" }, this.zone, this.bar, h("p", { class: "drop-rule", text: t("drop.kinds", { kinds: limits.endings.map((ending) => ending.slice(1)).join(", ") }) }), rule ? h("p", { class: "drop-rule", text: rule }) : null, this.said);
       this.zone.addEventListener("dragover", (event) => { event.preventDefault(); this.over(true); });
       this.zone.addEventListener("dragleave", () => this.over(false));
       this.zone.addEventListener("drop", async (event) => {
@@ -153,7 +153,7 @@
   const some = (n, one, many) => (n === 1 ? t(one) : n ? t(many, { n }) : "");
 
   function summary(answer) {
-    const what = [some(answer.pictures, "drop.picture", "drop.pictures"), some(answer.captions, "drop.caption", "drop.captions")].filter(Boolean).join(", ");
+    const what = [some(answer.pictures, "drop.picture", "drop.pictures"), some(answer.captions, "drop.caption", "drop.captions"), some(answer.tables, "drop.table", "drop.tables")].filter(Boolean).join(", ");
     const names = answer.named.join(", ") + (answer.left_out > answer.named.length ? " ..." : "");
     return [
       t("drop.added", { folder: answer.folder, what: what || t("drop.nothing") }),

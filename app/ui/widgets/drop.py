@@ -12,13 +12,14 @@ from app.services import datasets
 from app.services.datasets import MAX_BYTES, MAX_FILES, Added, Dropped
 from app.ui import forms
 from app.ui.draft import DraftEditor
+from trainers.data.decode import PICTURE_ENDINGS
 from trainers.errors import AtelierError
 
 if TYPE_CHECKING:
     from app.services.studio import Studio
 
 NAMED = 5  # files left out that the page names
-LIMITS = {"files": MAX_FILES, "bytes": MAX_BYTES}
+LIMITS = {"files": MAX_FILES, "bytes": MAX_BYTES, "endings": sorted(PICTURE_ENDINGS)}
 
 
 def server_function(studio: Studio, editor: DraftEditor) -> Callable[[Any], dict[str, Any]]:
@@ -74,6 +75,7 @@ def _record(added: Added) -> dict[str, Any]:
         "folder": added.folder.name,
         "pictures": added.pictures,
         "captions": added.captions,
+        "tables": added.tables,
         "known": added.known,
         "left_out": len(added.left_out),
         "named": list(added.left_out[:NAMED]),
