@@ -120,6 +120,7 @@ def test_first_run_reload_and_stop(url: str, page_watch: tuple[Page, Watch]) -> 
 def test_error_beside_the_field_and_both_forms_agree(url: str, page_watch: tuple[Page, Watch]) -> None:
     page, watch = page_watch
     page.goto(f"{url}/#expert", wait_until="commit")
+    expect(page.locator(".at-toml .code")).to_contain_text("learning_rate")  # the draft is in the form
     rate = page.locator("#x-optimizer-learning_rate")
     rate.locator("input").fill("fast")
     rate.locator("input").press("Tab")

@@ -331,11 +331,6 @@ class Data(Section):
             raise ValueError("give endings with a dot, separated by commas, as in .txt,.caption")
         return ",".join(endings)
 
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """All sizes of a resolved config, the first one first."""
-        return tuple(dict.fromkeys([int(self.resolution), *self.more_resolutions]))
-
 
 class Captions(Section):
     """What is done to captions before the text encoder reads them."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from trainers import catalog
-from trainers.config import TrainConfig
+from trainers.config import Data, TrainConfig
 from trainers.machine import GIB, Machine
 
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0}
@@ -47,6 +47,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def resolutions(data: Data) -> tuple[int, ...]:
+    """The sizes that pictures are trained at unless their data set says otherwise, the first one first."""
+    return tuple(dict.fromkeys([int(data.resolution), *data.more_resolutions]))
 
 
 def batches_per_epoch(pictures: int, config: TrainConfig) -> int:
@@ -118,7 +123,8 @@ def _previews(config: TrainConfig, steps: int) -> int:
 
 def _tokens(config: TrainConfig, model: catalog.ModelSpec) -> int:
     pixel_multiple = catalog.FAMILIES[model.family].pixel_multiple
-    return (max(config.data.resolutions) // pixel_multiple) ** 2 + model.text_tokens
+    largest = max(*resolutions(config.data), *(side for one in config.data.sets for side in one.resolution), 0)
+    return (largest // pixel_multiple) ** 2 + model.text_tokens
 
 
 def _guess_step_s(config: TrainConfig, machine: Machine, model: catalog.ModelSpec, tokens: int) -> float:

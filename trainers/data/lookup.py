@@ -18,6 +18,14 @@ class OutsideError(ValueError):
     """A path that leads out of the folder."""
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """As `entry.is_dir()`; False for a link to itself, which that raises OSError for."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder, those behind links too, and its files: ("", [...]), then ("img/", [...]) and so on.
 
@@ -31,7 +39,7 @@ def _folders(folder: str, base: str, above: tuple[Identity, ...]) -> Iterator[tu
         status = os.stat(folder)
         here = status.st_dev, status.st_ino
         with os.scandir(folder) as found:
-            shown = [(entry.name, entry.is_dir()) for entry in found if entry.name[0] != "."]
+            shown = [(entry.name, is_folder(entry)) for entry in found if entry.name[0] != "."]
     except OSError:
         if not base:
             raise

@@ -13,6 +13,7 @@ from trainers.config import Crop, Data, DataSet
 from trainers.data.simpletuner import BACKEND_FILE, Backend, read_backends
 from trainers.data.zips import unpacked
 from trainers.errors import ConfigError, DataError
+from trainers.plan import resolutions
 
 Code = Literal["missing_folder", "not_a_folder", "not_readable", "bad_zip", "bad_backend"]
 Aspect = Literal["buckets", "square", "area"]
@@ -146,7 +147,7 @@ def _source(folder: Path, name: str, one: DataSet, data: Data) -> Source:
         name=name,
         repeats=one.repeats or data.repeats,
         weight=one.weight,
-        resolutions=one.resolution or data.resolutions,
+        resolutions=one.resolution or resolutions(data),
         crop=one.crop or data.crop,
         flip=data.flip if one.flip is None else one.flip,
         aspect=data.aspect,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainers.data.decode import CLIP_ENDINGS, PICTURE_ENDINGS
-from trainers.data.lookup import folders
+from trainers.data.lookup import folders, is_folder
 
 MASK_MARK = "-masklabel"
 NOT_CAPTIONS = frozenset({"readme", "license", "licence", "copying", "notice"})  # files about a data set
@@ -91,13 +91,6 @@ def _listing(folder: str, endings: tuple[str, ...], above: Above) -> tuple[Ident
     return here, listing
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
 class _Listing:
     """The names in one folder."""
 
@@ -119,7 +112,7 @@ class _Listing:
         name = entry.name
         stem, dot, ending = name.rpartition(".")
         ending = (dot + ending).lower()
-        if _is_folder(entry):
+        if is_folder(entry):
             self.folders[name] = None
         elif _is_picture(name):
             self.pictures.append(name)

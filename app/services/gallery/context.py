@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainers.config import Captions, Crop, TrainConfig
+from trainers.plan import resolutions
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Context:
         return cls(
             base=config.model.base,
             family=config.model.family,
-            resolutions=data.resolutions,
+            resolutions=resolutions(data),
             step=int(data.bucket_step),
             aspect=data.aspect,
             upscale=data.upscale,
