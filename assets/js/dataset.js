@@ -171,7 +171,18 @@
       return index >= 0 ? this.grid.go(index) : this.panel.open(pid);
     }
 
+    allTags(limit) {
+      return this.id ? this.ask.tags([this.id, {}, limit]) : [];
+    }
+
+    // Of pictures that came with the program: why nothing can be done.
+    isLocked() {
+      if (this.status?.locked) at.toast(this.status.locked);
+      return Boolean(this.status?.locked);
+    }
+
     async edit(begin = {}) {
+      if (this.isLocked()) return;
       this.panel.editor.flush();
       await this.panel.editor.queue;
       const picked = [...this.grid.selection];
@@ -181,10 +192,11 @@
         narrowed ? ["shown", this.grid.total, { query: { ...this.query } }] : null,
         ["all", this.status?.counts[""] ?? 0, { query: {} }],
       ].filter(Boolean);
-      at.bulkEdit({ begin, scopes, preview: (operation, scope) => this.ask.preview_edit([this.id, operation, scope]), apply: (operation, scope) => this.ask.apply_edit([this.id, operation, scope]), done: (answer) => this.acted(answer, "done") });
+      at.bulkEdit({ begin, scopes, trigger: this.status?.trigger ?? "", tags: (limit) => this.allTags(limit), preview: (operation, scope) => this.ask.preview_edit([this.id, operation, scope]), apply: (operation, scope) => this.ask.apply_edit([this.id, operation, scope]), done: (answer) => this.acted(answer, "done") });
     }
 
     askTrash(pids) {
+      if (this.isLocked()) return;
       at.dialog(t("dataset.trash_title", { what: at.some("dataset.n_pictures", pids.length) }), h("p", { text: t("dataset.trash_note") }), [[t("common.cancel"), ""], [t("dataset.trash"), "danger", async () => {
         const answer = await this.ask.trash([this.id, pids]);
         if (answer?.done) this.grid.selectNone();
@@ -236,6 +248,7 @@
         event.preventDefault();
         const files = await at.droppedFiles(event.dataTransfer);
         const set = this.sets.current();
+        if (this.isLocked()) return;
         (set ? this.sets.drop(set) : this.sets.drop(null, null, async () => ({ id: "" }))).take(files);
       });
     }

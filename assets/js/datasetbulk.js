@@ -19,6 +19,8 @@
     clear: [],
   };
 
+  const TAGS = ["tag", "to"]; // fields that offer the set's tags
+
   // The part in the middle that differs: [same, before, after, same].
   function difference(before, after) {
     let start = 0;
@@ -29,15 +31,18 @@
   }
 
   class Bulk {
-    // preview(operation, scope), apply(operation, scope): records; scopes: [[name, count, scope]]; done(record)
-    constructor({ preview, apply, scopes, begin, done }) {
-      Object.assign(this, { preview, send: apply, scopes, done, turn: 0, ready: false });
+    // preview(operation, scope), apply(operation, scope): records; scopes: [[name, count, scope]]; trigger: word of the
+    // draft; tags(limit): [[tag, count]] of the set; done(record)
+    constructor({ preview, apply, scopes, begin, trigger, tags, done }) {
+      Object.assign(this, { preview, send: apply, scopes, trigger, done, turn: 0, ready: false });
       this.kind = h("select", { id: "ds-edit-kind", "aria-label": t("edit.what"), onchange: () => this.fields() }, Object.keys(FIELDS).map((kind) => h("option", { value: kind, text: t(`edit.${kind}`) })));
       this.inputs = h("div", { class: "ds-edit-fields", oninput: () => this.later(), onkeydown: (event) => event.key === "Enter" && event.preventDefault() });
       this.where = h("div", { class: "ds-edit-scope", role: "radiogroup", "aria-label": t("edit.where"), onchange: () => this.look() }, scopes.map(([name, count], index) => h("label", {}, h("input", { type: "radio", name: "ds-scope", value: String(index), checked: index === 0 }), h("span", { text: t(`edit.of_${name}`, { n: count }) }))));
       this.said = h("p", { class: "ds-edit-said", role: "status" });
       this.examples = h("div", { class: "ds-examples" });
-      this.element = h("div", { class: "ds-bulk" }, h("div", { class: "ds-edit-head" }, this.kind, this.inputs), this.where, this.said, this.examples);
+      const offered = h("datalist", { id: "ds-edit-tags" });
+      at.offerTags(offered, tags);
+      this.element = h("div", { class: "ds-bulk" }, offered, h("div", { class: "ds-edit-head" }, this.kind, this.inputs), this.where, this.said, this.examples);
       if (begin.kind) this.kind.value = begin.kind;
       this.fields(begin);
     }
@@ -47,8 +52,8 @@
         const label = t(`edit.field.${key}`);
         if (Array.isArray(kind)) return h("label", { class: "ds-label" }, h("span", { text: label }), h("select", { data: { key } }, kind.map((value) => h("option", { value, text: t(`edit.${key}.${value}`) }))));
         if (kind === "bool") return h("label", { class: "ds-check" }, h("input", { type: "checkbox", data: { key } }), h("span", { text: label }));
-        const input = h("input", { type: "text", class: "ds-input", data: { key }, spellcheck: "false", autocomplete: "off" });
-        input.value = begin[key] ?? "";
+        const input = h("input", { type: "text", class: "ds-input", list: TAGS.includes(key) && "ds-edit-tags", data: { key }, spellcheck: "false", autocomplete: "off" });
+        input.value = begin[key] ?? (this.kind.value === "trigger" ? this.trigger : "");
         return h("label", { class: "ds-label" }, h("span", { text: label }), input);
       };
       this.inputs.replaceChildren(...FIELDS[this.kind.value].map(control));

@@ -23,7 +23,9 @@
       this.found = h("span", { class: "ds-layout", role: "status" });
       this.bar = h("span", { class: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true });
       this.chips = h("div", { class: "ds-filters", role: "group", "aria-label": t("dataset.filters") });
-      this.search = h("input", { id: "ds-search", type: "search", placeholder: t("dataset.search"), title: t("dataset.search_hint"), "aria-label": t("dataset.search"), autocomplete: "off", spellcheck: "false", oninput: later(() => view.filter({ search: this.search.value.trim() })), onkeydown: (event) => event.key === "Escape" && view.grid.element.focus() });
+      this.offered = h("datalist", { id: "ds-search-tags" });
+      const offer = () => at.offerTags(this.offered, (limit) => view.allTags(limit), (tag) => (/\s/.test(tag) ? `tag:"${tag}"` : `tag:${tag}`));
+      this.search = h("input", { id: "ds-search", type: "search", list: "ds-search-tags", onfocus: offer, placeholder: t("dataset.search"), title: t("dataset.search_hint"), "aria-label": t("dataset.search"), autocomplete: "off", spellcheck: "false", oninput: later(() => view.filter({ search: this.search.value.trim() })), onkeydown: (event) => event.key === "Escape" && view.grid.element.focus() });
       this.sort = h("select", { id: "ds-sort", "aria-label": t("dataset.sort"), onchange: () => view.filter({ sort: this.sort.value }) }, sorts.map((sort) => h("option", { value: sort, text: t(`dataset.sort.${sort}`) })));
       this.reverse = at.iconButton(t("dataset.reverse"), "sort", () => view.filter({ reverse: !view.query.reverse }));
       const side = at.load("dataset-side") ?? "168";
@@ -39,9 +41,11 @@
       this.tags.id = "ds-tags";
       this.buckets = at.button(t("dataset.buckets"), "shapes", () => this.buckets.setAttribute("aria-pressed", String(view.buckets.toggle())));
       this.buckets.id = "ds-buckets";
+      this.why = h("span");
+      this.locked = h("div", { class: "ds-locked", hidden: true }, icon("lock"), this.why, at.button(t("dataset.copy_set"), "copy", () => view.sets.copy()));
       this.rest = h("div", { class: "ds-rest-head" },
-        h("div", { class: "ds-line" }, this.found, this.bar), this.chips,
-        h("div", { class: "ds-tools" }, h("label", { class: "search" }, icon("search"), this.search), this.sort, this.reverse, this.side, this.tags, this.buckets, h("span", { class: "grow" }), this.count, this.edit));
+        this.locked, h("div", { class: "ds-line" }, this.found, this.bar), this.chips,
+        h("div", { class: "ds-tools" }, h("label", { class: "search" }, icon("search"), this.search), this.offered, this.sort, this.reverse, this.side, this.tags, this.buckets, h("span", { class: "grow" }), this.count, this.edit));
       this.element = h("header", { class: "ds-head" }, h("div", { class: "ds-top" }, view.sets.element, h("span", { class: "grow" }), h("span", { class: "actions" }, this.undo, this.redo, this.reload), h("span", { class: "actions ds-run" }, this.further, this.regularisation, this.train)), this.rest);
       this.rest.hidden = true;
       this.drawUndo();
@@ -78,6 +82,9 @@
       this.sort.value = query.sort;
       this.reverse.setAttribute("aria-pressed", String(query.reverse));
       this.drawFound(status);
+      this.locked.hidden = !status.locked;
+      this.why.textContent = status.locked;
+      this.edit.disabled = Boolean(status.locked);
       this.drawUndo();
       const chip = (filter) => h("button", { type: "button", class: "ds-filter", "aria-pressed": String(query.filter === filter), data: { filter }, onclick: () => this.view.filter({ filter: query.filter === filter ? "" : filter }) },
         h("span", { text: t(filter ? `filter.${filter}` : "filter.all") }), h("b", { text: String(status.counts[filter] ?? 0) }));

@@ -42,7 +42,7 @@
       const thumb = one?.pictures && one.thumb; // before it is read, the first file may be no picture
       this.thumb.hidden = !thumb;
       if (thumb && this.thumb.getAttribute("src") !== one.thumb) this.thumb.src = one.thumb;
-      this.fill.hidden = !one;
+      this.fill.hidden = !one || Boolean(one.locked);
       this.forget.hidden = !one?.added;
     }
 
@@ -92,6 +92,14 @@
         return false;
       }
       await this.look(answer.id);
+    }
+
+    // Pictures that came with the program, as a set that may be changed.
+    async copy() {
+      const answer = await this.ask.copy_set(this.id);
+      if (!answer?.id) return void at.toast(answer?.error ?? t("common.no_answer"), "danger");
+      await this.look(answer.id);
+      at.toast(t("dataset.copied", { name: this.current().name }));
     }
 
     askForget() {

@@ -4,6 +4,7 @@
   const at = window.atelier;
   const { t, h, icon } = at;
   const LISTED = 300;
+  const OFFERED = 500;
 
   class DatasetTags {
     // ask(limit): [[tag, count]]; pick(tag): filter by it, or by none; edit(operation): a bulk edit to begin with
@@ -49,6 +50,13 @@
         at.iconButton(t("dataset.remove_tag", { tag }), "delete", () => this.edit({ kind: "remove", tag })));
     }
   }
+
+  // Tags that text fields offer while one types, the most frequent first. ask(limit): [[tag, count]]; as(tag): how such
+  // a field writes it.
+  at.offerTags = async (list, ask, as = (tag) => tag) => {
+    const found = await ask(OFFERED);
+    if (found) list.replaceChildren(...found.map(([tag]) => h("option", { value: as(tag) })));
+  };
 
   at.DatasetTags = DatasetTags;
 })();

@@ -36,7 +36,7 @@ def detail(collection: Collection, item: Item, context: Context) -> Record:
         "stamp": stamp_of(entry.caption),
         "caption_file": collection.caption_path(item).name,
         "beside": item.from_table,
-        "locked": item.locked,
+        "locked": item.locked or collection.place.locked,
         "tags": item.tags,
         "prose": not is_tags(text),
         "tokens": counts(text, context),

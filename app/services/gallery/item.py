@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from trainers.data.decode import DECODE_ERRORS, read_header
 from trainers.data.index import Entry
 from trainers.data.layouts import Layout
 from trainers.data.tags import tags_in
@@ -15,6 +18,7 @@ from trainers.data.text import lines_of
 from trainers.data.walk import walk
 
 SHOWN_LETTERS = 160
+COVER_TRIES = 20
 Order = list[tuple[int, str]]
 
 DIGITS = re.compile(r"(\d+)")
@@ -113,10 +117,11 @@ def _order(name: str) -> Order:
 
 
 def first_picture(folder: Path) -> Item | None:
-    """The first picture below a folder; its header is not read."""
-    try:
-        found = next(walk(folder, ""), None)
-        changed_ns = (folder / found.name).stat().st_mtime_ns if found else 0
-    except OSError:
-        return None
-    return Item(pid_of(found.name), [], Entry(found.name, changed_ns=changed_ns), None, False, "") if found else None
+    """The first picture below a folder whose header can be read; None if the first few are all damaged."""
+    with contextlib.suppress(OSError):  # a folder that cannot be listed has no cover
+        for found in islice(walk(folder, ""), COVER_TRIES):
+            with contextlib.suppress(*DECODE_ERRORS):
+                read_header(folder / found.name)
+                changed_ns = (folder / found.name).stat().st_mtime_ns
+                return Item(pid_of(found.name), [], Entry(found.name, changed_ns=changed_ns), None, False, "")
+    return None

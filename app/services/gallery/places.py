@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
+import os
 import re
+import secrets
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,23 +17,27 @@ from pathlib import Path
 
 from app.services import browse
 from trainers import paths
+from trainers.data.lookup import folders
 from trainers.errors import DataError
 from trainers.rundir import write_atomic
 
 log = logging.getLogger(__name__)
 
 MAX_NAME = 100  # letters
+BUILT_IN = "These pictures come with Atelier."
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 
 
 @dataclass(frozen=True)
 class Place:
-    """A data set. own: it lies directly below DATA_DIR/datasets; added: the owner put it into the list."""
+    """A data set. own: it lies directly below DATA_DIR/datasets; added: the owner put it into the list; locked: why it
+    cannot be changed, or ""."""
 
     id: str
     folder: Path
     own: bool
     added: bool
+    locked: str = ""
 
 
 class Places:
@@ -45,10 +53,15 @@ class Places:
         """Own ones first, each by name."""
         added = {paths.absolute(path) for path in self._added()}
         drafted = {paths.locate(path) for path in self._draft_folders() if path}
-        folders = {*added, *(folder for folder in drafted if folder.is_dir())}
+        known = {*added, *(folder for folder in drafted if folder.is_dir())}
         if self.datasets.is_dir():
-            folders |= {path for path in self.datasets.iterdir() if path.is_dir() and not path.name.startswith(".")}
-        found = [Place(id_of(folder), folder, folder.parent == self.datasets, folder in added) for folder in folders]
+            known |= {path for path in self.datasets.iterdir() if path.is_dir() and not path.name.startswith(".")}
+        found = [
+            Place(
+                id_of(one), one, one.parent == self.datasets, one in added, BUILT_IN if self._is_built_in(one) else ""
+            )
+            for one in known
+        ]
         return sorted(found, key=lambda place: (not place.own, place.folder.name.casefold(), str(place.folder)))
 
     def get(self, set_id: str) -> Place:
@@ -90,6 +103,34 @@ class Places:
         except OSError as error:
             raise DataError(f"The folder cannot be made: {error.strerror}.", "Choose another name.") from error
         return id_of(folder)
+
+    def copy(self, set_id: str) -> str:
+        """Make an own data set of another one, with its folders and without hidden files; its id. Raises DataError."""
+        source = self.get(set_id).folder
+        growing = self.datasets / f".copy-{secrets.token_hex(4)}"
+        try:
+            for base, names in folders(source):
+                (growing / base).mkdir(parents=True)
+                for name in names:
+                    shutil.copyfile(source / base / name, growing / base / name)
+            with self._lock:
+                target = self._free(source.name)
+                os.rename(growing, target)
+        except OSError as error:
+            message = f"The pictures could not be copied: {error.strerror or error}."
+            raise DataError(message, "Free some space and try again.") from error
+        finally:
+            shutil.rmtree(growing, ignore_errors=True)
+        return id_of(target)
+
+    def _free(self, name: str) -> Path:
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        return next(self.datasets / free for free in names if not (self.datasets / free).exists())
+
+    def _is_built_in(self, folder: Path) -> bool:
+        """Below the program's own folder, which a new version replaces; the data folder may lie in there."""
+        is_mine = folder.is_relative_to(self._data_dir) and not folder.is_relative_to(paths.ASSETS)
+        return folder.is_relative_to(paths.PROGRAM) and not is_mine
 
     def _check(self, folder: Path, path: str) -> None:
         if not path.strip() or not folder.is_dir():

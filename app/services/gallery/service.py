@@ -39,7 +39,8 @@ class Gallery:
 
     id: of a set, 12 hex letters of its path; pid: of a picture, 12 hex letters of its name in the set. Records are
     plain dicts and lists. Every method that takes an id raises DataError, with the remedy, for a set that is not known
-    (also: an unknown pid, an operation that cannot be used, a folder that cannot be read).
+    (also: an unknown pid, an operation that cannot be used, a folder that cannot be read). So do all that change
+    pictures or captions for a set that came with the program.
 
     What depends on settings (sizes, crop, trigger word, encoders) is as the saved draft says at the time of asking.
 
@@ -66,7 +67,8 @@ class Gallery:
 
     def sets(self) -> list[Record]:
         """[{id, name, path, own: it lies below DATA_DIR/datasets, pictures: number or None when not counted, thumb:
-        address of a small picture or "", added: it can be taken out of the list}], own ones first, each by name."""
+        address of a small picture or "", added: it can be taken out of the list, locked: why it cannot be changed or
+        ""}], own ones first, each by name."""
         return [self._card(place) for place in self._places.all()]
 
     def add_folder(self, path: str) -> str:
@@ -81,6 +83,10 @@ class Gallery:
     def create(self, name: str) -> str:
         """Make an empty data set below DATA_DIR/datasets; its id. Raises DataError for a name that is taken."""
         return self._places.create(name)
+
+    def copy(self, set_id: str) -> str:
+        """Make an own data set of a set; its id."""
+        return self._places.copy(set_id)
 
     def id_of(self, path: str) -> str:
         """The id that a folder has, or would have: of the draft's folder, as it is written there."""
@@ -98,7 +104,8 @@ class Gallery:
     def open(self, set_id: str) -> Record:
         """The state of a set; the first call starts to read it. Ask again while `ready` is false.
 
-        {id, name, path, own, ready, done, total, layout: {kind, concepts, pictures}, counts: {"": all, filter: n},
+        {id, name, path, own, locked: why it cannot be changed or "", trigger: word of the draft, ready, done, total,
+        layout: {kind, concepts, pictures}, counts: {"": all, filter: n},
         bad: [{pid, name, reason}], orphans: [names of captions without a picture] (200 of each at most), undo: label or
         "", redo: label or "", rev, error: sentence or ""}. rev grows with every change. done of total: of the step that
         goes on; total 0 while it is not known.
@@ -110,6 +117,8 @@ class Gallery:
             "name": collection.folder.name,
             "path": str(collection.folder),
             "own": collection.place.own,
+            "locked": collection.place.locked,
+            "trigger": context.captions.trigger,
             "ready": progress.ready,
             "done": progress.done,
             "total": progress.total,
@@ -162,7 +171,7 @@ class Gallery:
 
         When the text on disk is not the one of `stamp`, nothing is written: {conflict: text on disk, stamp: its stamp}.
         """
-        collection = self._shelf.get(set_id)
+        collection = self._writable(set_id)
         item = collection.item(pid)
         if conflict := edits.save(collection, item, text, stamp):
             return conflict
@@ -192,28 +201,28 @@ class Gallery:
 
         prose: tags would be sorted or taken apart in captions that read as sentences.
         """
-        collection = self._shelf.get(set_id)
+        collection = self._writable(set_id)
         return edits.preview(collection, edits.operation_of(operation), self._targets(collection, scope))
 
     def apply_edit(self, set_id: str, operation: Record, scope: Record) -> Record:
         """{label, done: captions or pictures, skipped: [[name, reason]], undo, redo, rev}."""
-        collection = self._shelf.get(set_id)
+        collection = self._writable(set_id)
         outcome = edits.apply(collection, edits.operation_of(operation), self._targets(collection, scope))
         return self._came_of(collection, outcome)
 
     def trash(self, set_id: str, pids: Sequence[str]) -> Record:
         """Move pictures with caption and mask into the set's own trash; answers as `apply_edit`."""
-        collection = self._shelf.get(set_id)
+        collection = self._writable(set_id)
         return self._came_of(collection, edits.trash(collection, [collection.item(pid) for pid in pids]))
 
     def undo(self, set_id: str) -> Record:
         """Take the last act back; answers as `apply_edit`. Files that were changed since are left alone (skipped)."""
-        collection = self._shelf.get(set_id)
+        collection = self._writable(set_id)
         return self._came_of(collection, edits.turn(collection, collection.journal.undo))
 
     def redo(self, set_id: str) -> Record:
         """Do again what was undone last; answers as `apply_edit`."""
-        collection = self._shelf.get(set_id)
+        collection = self._writable(set_id)
         return self._came_of(collection, edits.turn(collection, collection.journal.redo))
 
     # files, for the routes
@@ -235,6 +244,13 @@ class Gallery:
 
     # inside
 
+    def _writable(self, set_id: str) -> Collection:
+        """Raises DataError for a set that may not be changed."""
+        collection = self._shelf.get(set_id)
+        if reason := collection.place.locked:
+            raise DataError(reason, "Copy them to your data sets to change them.")
+        return collection
+
     def _card(self, place: Place) -> Record:
         collection = self._shelf.peek(place.id)
         items = collection.items() if collection else []
@@ -246,6 +262,7 @@ class Gallery:
             "path": str(place.folder),
             "own": place.own,
             "added": place.added,
+            "locked": place.locked,
             "pictures": sum(not item.reason for item in items) if is_known else None,
             "thumb": cover.thumb_url(place.id) if cover else "",
         }

@@ -79,7 +79,7 @@ class Shelf:
             return self._open.get(set_id)
 
     def cover(self, place: Place) -> Item | None:
-        """The first picture of a set that is not open."""
+        """The first readable picture of a set that is not open."""
         if not self._covers.get(place.id):
             found = first_picture(place.folder)
             self._covers[place.id] = Cover(place.folder, found) if found else None

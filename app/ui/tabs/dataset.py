@@ -59,6 +59,11 @@ def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:
         wanted = _text(name, MAX_WORDS)
         return _answer(lambda: {"id": gallery.create(wanted)})
 
+    def copy_set(set_id: Any) -> dict[str, Any]:
+        """Make an own data set of one that may not be changed."""
+        wanted = _id(set_id)
+        return _answer(lambda: {"id": gallery.copy(wanted)})
+
     def forget(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
         return _done(lambda: gallery.forget(wanted))
@@ -72,7 +77,7 @@ def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:
         editor.train_on(path)
         return {}
 
-    return [sets, browse, add_folder, create, forget, train_on]
+    return [sets, browse, add_folder, create, copy_set, forget, train_on]
 
 
 def of_pictures(studio: Studio, texts: Texts) -> list[Callable[..., Any]]:
@@ -81,7 +86,7 @@ def of_pictures(studio: Studio, texts: Texts) -> list[Callable[..., Any]]:
 
     def open(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        found = _answer(lambda: gallery.open(wanted))
+        found = _with_reason(_answer(lambda: gallery.open(wanted)), texts)
         if "bad" in found:
             found["bad"] = [_with_reason(bad, texts) for bad in found["bad"]]
         return found
@@ -161,7 +166,7 @@ def _answer(act: Callable[[], R]) -> R | dict[str, Any]:
 
 
 def _with_reason(record: dict[str, Any], texts: Texts) -> dict[str, Any]:
-    """A record of a picture that says in the page's language why it cannot be used, or its caption be edited."""
+    """A record of a picture or a set that says in the page's language why it cannot be used, or be edited."""
     return {**record, **{key: texts.reason(record[key]) for key in ("reason", "locked") if record.get(key)}}
 
 

@@ -13,7 +13,7 @@ from app.services.datasets import MAX_BYTES, MAX_FILES, Added, Dropped
 from app.ui import forms
 from app.ui.draft import DraftEditor
 from trainers.data.decode import PICTURE_ENDINGS
-from trainers.errors import AtelierError
+from trainers.errors import AtelierError, DataError
 
 if TYPE_CHECKING:
     from app.services.studio import Studio
@@ -51,7 +51,7 @@ def into_data_set(studio: Studio, editor: DraftEditor) -> Callable[[Any], dict[s
                 raise ValueError("uploads and a data set are needed")
         endings = str(forms.get(editor.current().after, "data.caption_extension"))
         try:
-            folder = Path(_path_of(studio, set_id)) if set_id else None
+            folder = _folder_of(studio, set_id) if set_id else None
             added = datasets.add(files, studio.data_dir / "datasets", "", endings, into=folder)
             if set_id:
                 studio.gallery.reload(set_id)
@@ -62,12 +62,14 @@ def into_data_set(studio: Studio, editor: DraftEditor) -> Callable[[Any], dict[s
     return fill
 
 
-def _path_of(studio: Studio, set_id: str) -> str:
-    """Raises ValueError for a set that is not known."""
-    path = next((one["path"] for one in studio.gallery.sets() if one["id"] == set_id), None)
-    if path is None:
+def _folder_of(studio: Studio, set_id: str) -> Path:
+    """Raises ValueError for a set that is not known, DataError for one that may not be changed."""
+    found = next((one for one in studio.gallery.sets() if one["id"] == set_id), None)
+    if found is None:
         raise ValueError("there is no such data set")
-    return str(path)
+    if found["locked"]:
+        raise DataError(found["locked"], "Drop them into a data set of your own.")
+    return Path(found["path"])
 
 
 def _record(added: Added) -> dict[str, Any]:
