@@ -129,9 +129,7 @@ def test_a_run_goes_from_queue_to_file(rig: MakeRig) -> None:
         ("empty", "interrupted", "ended before the run did"),
     ],
 )
-def test_a_bad_end_is_named_and_never_shown_as_done(
-    rig: MakeRig, mode: str, state: str, words: str
-) -> None:
+def test_a_bad_end_is_named_and_never_shown_as_done(rig: MakeRig, mode: str, state: str, words: str) -> None:
     one = rig(mode)
     run_id = one.enqueue("dog")
     one.wait_state(run_id, *ENDED)
