@@ -81,6 +81,7 @@
       this.grid.clear();
       this.panel.open(null);
       await this.poll();
+      this.polling.now(); // the next question was due when the last set wanted it
     }
 
     // The state of the set; what changed since is read again. Returns the milliseconds until the next question.
@@ -98,7 +99,7 @@
         await this.refresh();
       }
       this.drawNone();
-      return status.ready ? 3000 : 400;
+      return status.ready ? 3000 : this.grid.total ? 400 : 100;
     }
 
     // The folder went away, or is no set any more.
