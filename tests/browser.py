@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = os.environ.get("ATELIER_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 CHROMIUM_ARGS = [
@@ -32,6 +33,7 @@ CHROMIUM_ARGS = [
     "--no-proxy-server",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
 ]
+EXPECT_MS = 15_000  # machines of continuous integration can be slow
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "")
 STREAMS = r"/heartbeat/|/queue/data"  # end with the page, which is no fault
 
@@ -79,6 +81,7 @@ def chromium() -> Iterator[Browser]:
     """One Chromium with a fresh profile. Raises FileNotFoundError when there is none on this machine."""
     if not CHROMIUM:
         raise FileNotFoundError("no Chromium was found")
+    expect.set_options(timeout=EXPECT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
         try:
@@ -126,6 +129,15 @@ def serving(command: list[str], log: Path, timeout_s: float = 90.0) -> Iterator[
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def serving_fake(data: Path) -> Iterator[str]:
+    """The app over a worker that needs no model and steps until it is stopped. data: its data folder."""
+    command = [sys.executable, "-m", "tests.serve", str(data), "{port}", "slow"]
+    data.parent.mkdir(parents=True, exist_ok=True)
+    with serving(command, data.with_name("app.log")) as url:
+        yield url
 
 
 def _wait_ready(address: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.browser import Watch
 
 # Before anything imports torch or reads the data folder, which already happens while tests are collected.
 _DATA = tempfile.TemporaryDirectory(prefix="atelier-tests-", ignore_cleanup_errors=True)
@@ -19,6 +25,26 @@ os.environ |= {
 }
 
 ALLOWED_TO_SKIP = "gpu"
+
+
+@pytest.fixture(scope="module")  # not longer: its event loop would stand in the way of tests that run one of their own
+def browser() -> Iterator[Browser]:
+    """Chromium; the tests that use it are marked `browser`."""
+    from tests.browser import CHROMIUM, chromium
+
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium on this machine")
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page_watch(browser: Browser) -> Iterator[tuple[Page, Watch]]:
+    """A page with its own cookies and storage, and what it did wrong."""
+    from tests.browser import tab
+
+    with tab(browser) as pair:
+        yield pair
 
 
 def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

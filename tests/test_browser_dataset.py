@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-pytest.importorskip("playwright", reason="playwright is not installed", exc_type=ImportError)
-
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import CHROMIUM, Watch, chromium, serving, tab
+from tests.browser import Watch, serving_fake, tab
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and not os.environ.get("ATELIER_FORBID_SKIPS"), reason="there is no Chromium on this machine"
-    ),
-]
+pytestmark = pytest.mark.browser
 
 
 NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(data: Path) -> Iterator[str]:
     """One app for all tests of this file; its worker steps until it is stopped."""
-    command = [sys.executable, "-m", "tests.serve", str(data), "{port}", "slow"]
-    with serving(command, data.parent / "app.log") as url:
+    with serving_fake(data) as url:
         yield url
 
 
@@ -53,12 +36,6 @@ def url(data: Path) -> Iterator[str]:
 def mine(data: Path) -> Path:
     """The folder of a data set that no other test has."""
     return data / "datasets" / f"set-{next(NUMBERS):02}"
-
-
-@pytest.fixture
-def page_watch(browser: Browser) -> Iterator[tuple[Page, Watch]]:
-    with tab(browser) as pair:
-        yield pair
 
 
 def make(folder: Path, count: int, *, bare: tuple[int, ...] = ()) -> list[Path]:

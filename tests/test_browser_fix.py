@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("playwright", reason="playwright is not installed", exc_type=ImportError)
-
 from playwright.sync_api import Browser, expect
 
-from tests.browser import CHROMIUM, chromium, serving, tab
+from tests.browser import serving_fake, tab
 from tests.checks import add_picture
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and not os.environ.get("ATELIER_FORBID_SKIPS"), reason="there is no Chromium on this machine"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
@@ -35,8 +19,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     pictures = tmp_path / "data/pictures"
     add_picture(pictures / "plain.png")
     (pictures / "broken.png").write_bytes(b"")
-    command = [sys.executable, "-m", "tests.serve", str(tmp_path / "data"), "{port}", "slow"]
-    with serving(command, tmp_path / "app.log") as url:
+    with serving_fake(tmp_path / "data") as url:
         yield url
 
 

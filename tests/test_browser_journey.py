@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-pytest.importorskip("playwright", reason="playwright is not installed", exc_type=ImportError)
-
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import CHROMIUM, Watch, chromium, serving, tab
+from tests.browser import Watch, serving_fake, tab
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and not os.environ.get("ATELIER_FORBID_SKIPS"), reason="there is no Chromium on this machine"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """An app with a data folder of its own; its worker steps until it is stopped."""
-    command = [sys.executable, "-m", "tests.serve", str(tmp_path / "data"), "{port}", "slow"]
-    with serving(command, tmp_path / "app.log") as url:
+    with serving_fake(tmp_path / "data") as url:
         yield url
-
-
-@pytest.fixture
-def page_watch(browser: Browser) -> Iterator[tuple[Page, Watch]]:
-    with tab(browser) as pair:
-        yield pair
 
 
 def step_shown(page: Page) -> int:

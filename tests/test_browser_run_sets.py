@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
-pytest.importorskip("playwright", reason="playwright is not installed", exc_type=ImportError)
-
-from playwright.sync_api import Browser, Page, expect
-
-from tests.browser import CHROMIUM, Watch, chromium, serving, tab
+from tests.browser import Watch, serving_fake
 from tests.checks import add_picture
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and not os.environ.get("ATELIER_FORBID_SKIPS"), reason="there is no Chromium on this machine"
-    ),
-]
+pytestmark = pytest.mark.browser
 
 DAY_S = 86_400
 SETS = {"wuzzles": 3, "style photos": 4, "other animals": 2}
@@ -48,21 +39,8 @@ def latents(data: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def url(data: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.serve", str(data), "{port}", "slow"]
-    with serving(command, data.parent / "app.log") as url:
+    with serving_fake(data) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page_watch(browser: Browser) -> Iterator[tuple[Page, Watch]]:
-    with tab(browser) as pair:
-        yield pair
 
 
 def choose(page: Page, name: str) -> None:

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-pytest.importorskip("playwright", reason="playwright is not installed", exc_type=ImportError)
-
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from app.services.studio import Studio
-from tests.browser import CHROMIUM, Watch, chromium, serving, tab
+from tests.browser import Watch, serving_fake
 from trainers.paths import ASSETS
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM and not os.environ.get("ATELIER_FORBID_SKIPS"), reason="there is no Chromium on this machine"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +28,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(data: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.serve", str(data), "{port}", "slow"]
-    with serving(command, data.parent / "app.log") as url:
+    with serving_fake(data) as url:
         yield url
-
-
-@pytest.fixture
-def page_watch(browser: Browser) -> Iterator[tuple[Page, Watch]]:
-    with tab(browser) as pair:
-        yield pair
 
 
 def test_a_dropped_table_gives_the_captions(
@@ -65,7 +42,7 @@ def test_a_dropped_table_gives_the_captions(
     (tmp_path / "metadata.csv").write_text(f"file_name,text\n{rows}")
     page.goto(f"{url}/#dataset", wait_until="commit")
     page.locator(".ds-set").get_by_role("button", name="New", exact=True).click()
-    expect(page.locator(".ds-new")).to_contain_text("avif, bmp")
+    expect(page.locator(".ds-new")).to_contain_text("webp, avif")
     expect(page.locator(".ds-new")).to_contain_text("metadata.csv")
     page.locator("#ds-drop").set_input_files(sorted(tmp_path.iterdir()))
     expect(page.locator(".toast")).to_contain_text("3 pictures, 1 table of captions")
