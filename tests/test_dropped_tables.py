@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from app.ui.texts import LANGUAGES, texts
 from tests.test_datasets import Desk, png
 from tests.test_same_pairs import LAYOUTS, Pairs, expected, made, scanned
+from trainers.data.decode import PICTURE_ENDINGS
 from trainers.errors import DataError
-
-ENDINGS = (".txt", ".caption", ".csv", ".jsonl", ".json")
 
 
 @pytest.fixture
@@ -121,3 +122,10 @@ def test_a_picture_that_no_table_lists_may_get_another_name(desk: Desk) -> None:
     csv = table(("b.png", "a cat"))
     added = desk.add(desk.zip("new.zip", {"a?.png": png(), "b.png": png(9), "metadata.csv": csv}))
     assert set(desk.files("new")) == {"a_.png", "b.png", "metadata.csv"} and added.tables == 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_endings_that_the_page_tells_are_taken(language: str) -> None:
+    told = re.findall(r"[a-z]+", texts(language)("drop.kinds").partition("txt")[0].lower())
+    told = [word for word in told if word not in ("pictures", "captions")]
+    assert len(told) > 5 and {f".{ending}" for ending in told} <= PICTURE_ENDINGS

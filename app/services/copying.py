@@ -116,13 +116,11 @@ class Copy:
     def all(self, entries: list[Entry], left_out: list[str]) -> Added:
         """Raises DataError when a table would miss a picture, or change captions that are there, and what reading a
         zip or writing a file raises; the folder is then as it was."""
-        tables = [entry for entry in entries if entry.is_table]
+        tables, groups = [entry for entry in entries if entry.is_table], _groups(entries)
         try:
             self._make(self._folder)
             listing = Listing(self._folder, self._endings) if tables else None
-            known = sum(
-                self._take(group, left_out) for group in _groups([entry for entry in entries if not entry.is_table])
-            )
+            known = sum(self._take(group, left_out) for group in groups)
             pictures = sum(path.suffix in PICTURE_ENDINGS for path in self._written)
             captions = len(self._written) - pictures
             known += sum(self._take_table(entry, left_out) for entry in tables)
@@ -150,12 +148,12 @@ class Copy:
         """Copy a table, under a number where its name is taken; how many were there."""
         shelf = self._shelf(entry.folder)
         names = itertools.chain([entry.name], (f"{entry.stem}-{n}{entry.ending}" for n in itertools.count(2)))
-        there = ((name, shelf.there.get(name.casefold())) for name in names)
-        name = next(name for name, path in there if path is None or _same(entry, path))
+        places = ((name, shelf.there.get(name.casefold())) for name in names)
+        name, there = next((name, path) for name, path in places if path is None or _same(entry, path))
         if entry.name.casefold() == BACKEND_FILE and name != entry.name:  # it is read under this name alone
             left_out.append(entry.name)
             return 0
-        self._tables.append(shelf.path / name)
+        self._tables.append(there or shelf.path / name)
         return int(not self._write(entry, shelf, name))
 
     def _drop_unused(self, unused: list[Path], left_out: list[str]) -> None:
@@ -201,7 +199,7 @@ class Copy:
 def _groups(entries: list[Entry]) -> list[list[Entry]]:
     """A picture with its captions: files of one folder and one name, each ending once."""
     found: dict[tuple[str, tuple[str, ...], str, int], list[Entry]] = {}
-    for entry in entries:
+    for entry in (entry for entry in entries if not entry.is_table):
         rounds = (
             found.setdefault((entry.source, entry.folder, entry.stem, number), []) for number in itertools.count()
         )

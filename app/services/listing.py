@@ -31,7 +31,7 @@ class Listing:
         if layout.kind == "simpletuner":  # the tables of its data sets are read by each of them
             self._check_backends()
             return []
-        for path in tables:
+        for path in tables if renamed else ():
             self._check_names(path, renamed)
         used = [path for path in tables if path in layout.tables]
         for name, lines in self._before.captions.items():

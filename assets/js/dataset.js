@@ -112,7 +112,7 @@
 
     // The list as it is now, where one is.
     async refresh() {
-      await this.grid.reload(true);
+      if (!(await this.grid.reload(true))) this.rev = null; // an answer that never came is asked for again
       this.head.shown();
       this.tags.look();
       this.buckets.look();

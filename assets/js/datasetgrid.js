@@ -29,7 +29,7 @@
       return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE] ?? null;
     }
 
-    // Another list: from the top. keep: the same list, read again where one is.
+    // Another list: from the top. keep: the same list, read again where one is. Resolves to true when it is drawn.
     async reload(keep = false) {
       const turn = ++this.turn;
       this.asked.clear();
@@ -38,12 +38,13 @@
       const wanted = new Set(keep && this.current >= 0 ? [Math.floor(this.current / PAGE)] : []);
       for (let page = Math.floor(from / PAGE); page <= Math.floor(Math.max(from, to - 1) / PAGE); page++) wanted.add(page);
       const answers = await Promise.all([...wanted].map((page) => this.fetch(page * PAGE, PAGE)));
-      if (turn !== this.turn || answers.some((answer) => !answer)) return;
+      if (turn !== this.turn || answers.some((answer) => !answer)) return false;
       this.pages.clear();
       [...wanted].forEach((page, n) => this.take(page, answers[n]));
       if (!keep) Object.assign(this, { current: -1, anchor: -1 });
       this.find();
       this.layout();
+      return true;
     }
 
     clear() {

@@ -24,7 +24,7 @@
       this.zone = h("div", { class: "drop" }, icon("upload"), this.word, at.button(t("drop.choose"), null, () => this.busy || files.click()), at.button(t("drop.choose_folder"), null, () => this.busy || folder.click()), files, folder);
       this.bar = h("span", { class: "bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true });
       this.said = h("p", { class: "drop-said", role: "status" });
-      this.element = h("div", { class: "drop-box" }, this.zone, this.bar, h("p", { class: "drop-rule", text: t("drop.kinds", { kinds: limits.endings.map((ending) => ending.slice(1)).join(", ") }) }), rule ? h("p", { class: "drop-rule", text: rule }) : null, this.said);
+      this.element = h("div", { class: "drop-box" }, this.zone, this.bar, h("p", { class: "drop-rule", text: t("drop.kinds") }), rule ? h("p", { class: "drop-rule", text: rule }) : null, this.said);
       this.zone.addEventListener("dragover", (event) => { event.preventDefault(); this.over(true); });
       this.zone.addEventListener("dragleave", () => this.over(false));
       this.zone.addEventListener("drop", async (event) => {
