@@ -31,7 +31,7 @@ def test_unreadable_pictures_are_named_and_counted(place: Path) -> None:
     problem = found(check(place), "bad_pictures")
     assert problem.level == "problem" and problem.field == "data.folder" and problem.hint
     assert problem.message.startswith("7 pictures cannot be read: bad 0.png: ")
-    assert "bad 4.png" in problem.message and "bad 5.png" not in problem.message and "..." in problem.message
+    assert "bad 4.png" in problem.message and "bad 5.png" not in problem.message and "…" in problem.message
     assert "bad 1.png: 文件是空的" in texts("zh").finding(problem)[0]
     warning = found(mended(place, problem), "bad_left_out")
     assert warning.level == "warning" and "7 pictures" in warning.message

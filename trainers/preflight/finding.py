@@ -85,4 +85,4 @@ def show(filter: str) -> Fix:
 def named(names: Iterable[str], separator: str = ", ") -> str:
     """The first few names; dots stand for the others."""
     first = list(islice(names, NAMED + 1))
-    return separator.join([*first[:NAMED], "..."] if len(first) > NAMED else first)
+    return separator.join([*first[:NAMED], "…"] if len(first) > NAMED else first)
