@@ -118,5 +118,5 @@ def filled_in(part: ast.expr, named: dict[str, str]) -> str:
 
 def test_findings_say_reasons_in_their_language() -> None:
     reasons = Reasons(tuple((f"{number}.png", "the file is empty") for number in range(7)))
-    assert str(reasons).startswith("0.png: the file is empty; 1.png: ") and str(reasons).endswith("; ...")
+    assert str(reasons).startswith("0.png: the file is empty; 1.png: ") and str(reasons).endswith("; …")
     assert reasons.said(CHINESE.reason).startswith("0.png: 文件是空的; 1.png: ")
