@@ -1,4 +1,4 @@
-"""Write docs/parameters.md from the declarations in trainers/config.py: `python docs/make_parameters.py`."""
+"""Write docs/parameters.md from the declarations in trainers/config: `python docs/make_parameters.py`."""
 
 from __future__ import annotations
 

@@ -68,5 +68,5 @@ def test_field_that_is_not_described_cannot_enter_the_table() -> None:
     class Bare(Section):
         rank: int = Field(4)
 
-    with pytest.raises(TypeError, match=r"declare bare\.rank with trainers\.config\.param"):
+    with pytest.raises(TypeError, match=r"declare bare\.rank with trainers\.config\.section\.param"):
         _parameter("bare.rank", Bare.model_fields["rank"])

@@ -89,7 +89,7 @@ def by_path() -> dict[str, Parameter]:
 def _parameter(path: str, info: FieldInfo) -> Parameter:
     extra = info.json_schema_extra
     if not (isinstance(extra, dict) and info.title and info.description):
-        raise TypeError(f"declare {path} with trainers.config.param, with a label and a help text")
+        raise TypeError(f"declare {path} with trainers.config.section.param, with a label and a help text")
     kind, choices, auto, limits = _shape(info.annotation, list(info.metadata))
     return Parameter(
         path=path,
