@@ -180,8 +180,13 @@ def test_disk_holds_the_kept_checkpoints_and_the_one_being_written(every: int, k
     assert without_pictures.disk_gib * GIB == pytest.approx(expected)
 
 
-def test_disk_rises_with_pictures() -> None:
-    assert plan.forecast(flux(), CARD_24, 200).cache_gib > plan.forecast(flux(), CARD_24, 20).cache_gib
+def test_latents_and_captions_take_room_where_they_are_kept() -> None:
+    """A picture of 1024 px is 16 x 128 x 128 numbers of 4 bytes; a caption 512 x 4096 of 2."""
+    latents, texts = 20 * 16 * 128 * 128 * 4 / GIB, 20 * 512 * 4096 * 2 / GIB
+    plans = {kept: plan.forecast(flux(data={"cache_text": kept}), CARD_24, 20) for kept in ("run", "disk", "none")}
+    assert plans["run"].cache_gib == plans["none"].cache_gib == pytest.approx(latents)
+    assert plans["disk"].cache_gib == pytest.approx(latents + texts)
+    assert plans["run"].disk_gib == pytest.approx(plans["disk"].disk_gib + texts)
 
 
 # --------------------------------------------------------------------------- words

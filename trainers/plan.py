@@ -13,6 +13,7 @@ BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0}
 # Numbers multiplied per second that a training step sustains; a run that was measured replaces the guess.
 FLOPS = {"cuda": 6e13, "mps": 4e12, "cpu": 6e10}
 FIXED_STEP_S = {"cuda": 0.03, "mps": 0.03, "cpu": 0.02}
+LATENT_BYTES = 16 * 4 * 4  # of a token: 16 channels in fp32 for each of 2 x 2 places
 OVERHEAD_GIB = {"cuda": 1.0, "mps": 0.8, "cpu": 0.9}  # context, kernels and libraries
 
 
@@ -20,8 +21,8 @@ OVERHEAD_GIB = {"cuda": 1.0, "mps": 0.8, "cpu": 0.9}  # context, kernels and lib
 class Plan:
     """pictures: in the folder; steps: of the optimizer; seconds: from start to file; memory_gib: peak on the device.
 
-    disk_gib: that the run's folder takes; cache_gib: that the encoded pictures and captions take, if they are not there
-    yet; measured: seconds_per_step comes from an earlier run, not from a guess.
+    disk_gib: that the run's folder takes; cache_gib: that the cache takes, if nothing of it is there yet; measured:
+    seconds_per_step comes from an earlier run, not from a guess.
     """
 
     pictures: int
@@ -99,7 +100,8 @@ def forecast(
     steps = total_steps(config, batches)
     tokens = _tokens(config, model)
     step_s = measured_step_s or _guess_step_s(config, machine, model, tokens)
-    previews = _previews(config, steps)
+    previews, texts, kept = _previews(config, steps), _texts_gib(config, model, pictures), config.data.cache_text
+    latents_gib = (latents or pictures) * (tokens - model.text_tokens) * LATENT_BYTES / GIB
     preview_s = model.denoiser_params * 2e9 * tokens / FLOPS[machine.device] * int(config.sample.steps)
     return Plan(
         pictures=pictures,
@@ -108,8 +110,8 @@ def forecast(
         seconds_per_step=step_s,
         seconds=step_s * steps + previews * preview_s + _start_s(model),
         memory_gib=_memory_gib(config, machine, model, tokens),
-        disk_gib=_disk_gib(config, model, steps, previews),
-        cache_gib=_cache_gib(config, model, latents or pictures, pictures, tokens),
+        disk_gib=_disk_gib(config, model, steps, previews) + (texts if kept == "run" else 0),
+        cache_gib=latents_gib + (texts if kept == "disk" else 0),
         measured=measured_step_s is not None,
     )
 
@@ -177,8 +179,8 @@ def _disk_gib(config: TrainConfig, model: catalog.ModelSpec, steps: int, preview
     return (checkpoints + previews * 2e6 + adapter * BYTES[config.save.dtype]) / GIB
 
 
-def _cache_gib(config: TrainConfig, model: catalog.ModelSpec, latents: int, pictures: int, tokens: int) -> float:
-    """16 channels of fp32 for each 2 x 2 patch; captions of 4096 numbers a token, in as many variants as are asked."""
-    random = config.captions.shuffle or config.captions.tag_dropout > 0
-    texts = 0 if config.data.cache_text == "none" else pictures * (config.captions.variants if random else 1)
-    return (latents * tokens * 64 * 4 + texts * model.text_tokens * 4096 * 2) / GIB
+def _texts_gib(config: TrainConfig, model: catalog.ModelSpec, pictures: int) -> float:
+    """Encoded captions: 4096 numbers a token in half precision, in as many variants as are asked for."""
+    is_random = config.captions.shuffle or config.captions.tag_dropout > 0
+    texts = pictures * (config.captions.variants if is_random else 1)
+    return texts * model.text_tokens * 4096 * 2 / GIB

@@ -92,7 +92,7 @@ def _plan(preview: Preview, studio: Studio, texts: Texts) -> dict[str, Any] | No
         "memory_gib": round(plan.memory_gib, 2),
         "total_gib": round(studio.machine.memory_gib, 1),
         "device": texts("plan.computer") if studio.machine.device == "cpu" else studio.machine.name,
-        "disk_gib": round(plan.disk_gib, 3),
+        "disk_gib": round(plan.disk_gib + plan.cache_gib, 3),
         "measured": plan.measured,
         "file": f"{preview.config.run.name}.safetensors",
         "prompts": len(preview.config.sample.prompts),
