@@ -105,8 +105,8 @@ def test_empty_folder_of_the_name_is_free(place: Path) -> None:
 def test_disk_that_is_too_small_is_told_with_both_sizes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = check(place).plan
     assert expected
-    need, with_cache = expected.disk_gib + SPARE_DISK_GIB, expected.disk_gib + expected.cache_gib + SPARE_DISK_GIB
-    for free, told in ((with_cache * 1.01, []), (with_cache - expected.cache_gib / 2, ["cache_disk"]), (need * 0.99, ["disk"])):
+    need, cache = expected.disk_gib + SPARE_DISK_GIB, expected.cache_gib
+    for free, told in ((need + 2 * cache, []), (need + cache / 2, ["cache_disk"]), (need * 0.99, ["disk"])):
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: Usage(0, 0, free * GIB))
         problems = check(place).problems
         assert [problem.code for problem in problems] == told
