@@ -140,8 +140,11 @@ class Forms:
         }
 
     def _restore(self) -> list[Any]:
-        edited = self._editor.current()
-        return [self._describe(edited), *self._updates(self._controls(), edited)]
+        """What the page was not built with. The rest is left alone: a person may be typing there already."""
+        edited, controls = self._editor.current(), self._controls()
+        pairs = zip(controls, self._updates(controls, edited), strict=True)
+        updates = [gr.skip() if update["value"] == control.value else update for control, update in pairs]
+        return [self._describe(edited), *updates]
 
     @staticmethod
     def _outputs(record: Any, updates: list[Any]) -> Any:

@@ -17,6 +17,7 @@
     });
     search.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
+      asked += 1; // an answer on its way must not filter again
       search.value = "";
       filter(null);
       search.blur();
