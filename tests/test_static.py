@@ -21,5 +21,9 @@ def test_ruff() -> None:
 
 
 def test_mypy_on_light_code() -> None:
-    modules = [f"{name.replace('.', '/')}.py" for name in LIGHT_MODULES]
-    run_tool("mypy", "launch.py", "app", *modules)
+    run_tool("mypy", "launch.py", "app", *map(_file, LIGHT_MODULES))
+
+
+def _file(module: str) -> str:
+    path = module.replace(".", "/")
+    return f"{path}/__init__.py" if (ROOT / path).is_dir() else f"{path}.py"
