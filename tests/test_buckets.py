@@ -16,7 +16,6 @@ from trainers.data.buckets import (
     bucket_sizes,
     crop_box,
     crop_loss,
-    frames_of,
     is_cut,
     places,
 )
@@ -218,10 +217,3 @@ def test_places_spread_evenly_from_the_centre() -> None:
     quarters = [(x < 0.5, y < 0.5) for x, y in found[1:]]
     assert all(12 <= quarters.count((left, top)) <= 20 for left in (True, False) for top in (True, False))
     assert min(math.dist(one, two) for one in found for two in found if one != two) > 0.05
-
-
-@properties
-@given(st.integers(0, 500), st.integers(1, 16), st.integers(0, 16))
-def test_clip_length_is_the_longest_of_the_family(frames: int, step: int, offset: int) -> None:
-    fitting = [number for number in range(frames + 1) if number % step == offset % step]
-    assert frames_of(frames, step, offset) == max(fitting, default=0)

@@ -140,11 +140,3 @@ def crop_loss(width: int, height: int, bucket: Size) -> float:
     """Share of the picture that the crop cuts away, in [0, 1)."""
     left, top, right, bottom = crop_box(width, height, bucket)
     return max(0.0, 1 - (right - left) * (bottom - top) / (width * height))
-
-
-def frames_of(frames: int, step: int, offset: int = 1) -> int:
-    """The longest clip of at most `frames` frames whose length is `offset` more than a multiple of `step`; 0 for none.
-
-    Video families read the first frame alone and then `step` at a time: 4 n + 1 or 8 n + 1 frames.
-    """
-    return max(0, frames - (frames - offset) % step)

@@ -18,7 +18,7 @@ from trainers.config import TrainConfig
 from trainers.data import captions, epoch
 from trainers.data.cache import RAM_LIMIT, TensorCache, key_of
 from trainers.data.cuts import Cut, Encoder, cuts_of
-from trainers.data.embeddings import LiveEmbeddings, StoredEmbeddings
+from trainers.data.embeddings import Embeddings, LiveEmbeddings, StoredEmbeddings
 from trainers.data.epoch import Sample
 from trainers.data.folder import Picture, Scan
 from trainers.families.base import Conditioning, ModelFamily
@@ -81,7 +81,7 @@ class Dataset:
         cache = Path(config.data.cache_dir)
         self._latents = TensorCache(cache / "latents" / key_of(family.fingerprint("vae")), ram_limit)
         if config.data.cache_text == "none":
-            self._texts: LiveEmbeddings | StoredEmbeddings = LiveEmbeddings(family)
+            self._texts: Embeddings = LiveEmbeddings(family)
         else:
             kept = cache / "text" if config.data.cache_text == "disk" else self._run_texts
             self._texts = StoredEmbeddings(family, kept, ram_limit)
