@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from trainers.errors import ConfigError
 from trainers.paths import ASSETS, locate
@@ -24,35 +25,54 @@ class TargetSet:
 class TextEncoder:
     """What reads the captions of a family.
 
-    tokenizer: file in assets/tokenizers, for models that have none in their folder `subfolder`; tokens: how many it
-    reads, begin and end marks among them; 0 for as many as the model's `text_tokens`.
+    component: its name in the pipeline; tokenizer: file in assets/tokenizers, for models that have none in their folder
+    `subfolder`; tokens: how many it reads, begin and end marks among them; 0 for as many as the model's `text_tokens`;
+    chunked: it reads as many pieces as model.text_chunks says; trainable: an adapter can be put on it.
     """
 
     title: str
+    component: str
     tokenizer: str
     subfolder: str
     tokens: int
+    chunked: bool = False
+    trainable: bool = False
+
+
+Layout = Literal["diffusers", "kohya", "comfyui"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+Feature = Literal["flow", "ddpm", "guidance_embedding", "clip_skip", "text_chunks", "negative", "text_lora"]
 
 
 @dataclass(frozen=True)
 class FamilySpec:
-    """One architecture. pixel_multiple: sides of training pictures are multiples of it."""
+    """One architecture.
+
+    pixel_multiple: sides of training pictures are multiples of it; bucket_step: the usual step of their sizes;
+    token_pixels: side in pixels of what counts as one token in forecasts; denoiser: its component in the pipeline.
+    """
 
     title: str
     module: str
     pipelines: tuple[str, ...]  # diffusers classes that a model folder of this family names
     default_model: str  # numbers of this model serve for unknown bases of the family
+    denoiser: Literal["unet", "transformer"]
+    features: frozenset[Feature]  # what options make sense; see `trainers.fitting`
     pixel_multiple: int
+    bucket_step: int
+    token_pixels: int
     timestep_sampling: str
     objectives: tuple[str, ...]
     default_targets: str
     targets: dict[str, TargetSet]
     text_encoders: tuple[TextEncoder, ...]  # the last one is where a caption that is too long is cut off
+    layouts: tuple[Layout, ...]  # of adapter files, the default first
+    loads_in: dict[Layout, str]  # layout -> programs that load it
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One base model. source: Hugging Face id, or a folder below assets; params in billions; sizes in GiB."""
+    """One base model. source: hub id, or a folder below assets; params in billions; sizes in GiB."""
 
     title: str
     family: str
@@ -70,6 +90,7 @@ class ModelSpec:
     layers: int  # transformer blocks
     width: int  # numbers per token
     text_tokens: int
+    text_width: int  # numbers per token of an encoded caption
     sample_steps: int
     sample_guidance: float
     rank: int
@@ -111,20 +132,129 @@ def _flux_targets() -> dict[str, TargetSet]:
     }
 
 
+_UNET_ATTENTION = r"attn[12]\.(to_q|to_k|to_v|to_out\.0)"
+_UNET_FEED_FORWARD = r"ff\.net\.(0\.proj|2)"
+_UNET_RESNET = r"(conv1|conv2|conv_shortcut|time_emb_proj)"
+
+
+def _unet_targets() -> dict[str, TargetSet]:
+    block = r".*\.transformer_blocks\.\d+\."
+    attention = f"{block}{_UNET_ATTENTION}"
+    transformers = rf"{block}({_UNET_ATTENTION}|{_UNET_FEED_FORWARD})|.*\.attentions\.\d+\.(proj_in|proj_out)"
+    convolutions = rf".*\.resnets\.\d+\.{_UNET_RESNET}|.*\.(down|up)samplers\.0\.conv"
+    return {
+        "attention": TargetSet("attention of picture and words", attention),
+        "all": TargetSet("everything in the transformers, as kohya's LoRA", transformers),
+        "all+convs": TargetSet("the same and the convolutions, as kohya's LoCon", f"{transformers}|{convolutions}"),
+        "cross": TargetSet("attention to the words only", f"{block}attn2\\.(to_q|to_k|to_v|to_out\\.0)"),
+    }
+
+
+def _sd3_targets() -> dict[str, TargetSet]:
+    block = r"transformer_blocks\.\d+\."
+    attention = rf"{block}({_ATTENTION}|attn2\.(to_q|to_k|to_v|to_out\.0))"
+    everything = f"{attention}|{block}({_CONTEXT})"
+    feed_forward = f"{block}({_FEED_FORWARD})"
+    return {
+        "mmdit": TargetSet("attention of the picture", attention),
+        "all": TargetSet("attention of picture and words", everything),
+        "all+ffs": TargetSet("attention and feed-forward layers", f"{everything}|{feed_forward}"),
+        "context": TargetSet("attention of the words only", f"{block}({_CONTEXT})"),
+    }
+
+
+_CLIP_L = TextEncoder("CLIP", "text_encoder", "clip", "tokenizer", 77, trainable=True)
+_CLIP_G = TextEncoder("CLIP G", "text_encoder_2", "clip", "tokenizer_2", 77, trainable=True)
+_EVERYWHERE = "ComfyUI, diffusers, Forge, A1111, kohya"
+
 FAMILIES: dict[str, FamilySpec] = {
     "flux": FamilySpec(
         title="FLUX.1",
         module="trainers.families.flux",
         pipelines=("FluxPipeline",),
         default_model="flux-dev",
+        denoiser="transformer",
+        features=frozenset({"flow", "guidance_embedding", "text_lora"}),
         pixel_multiple=16,
+        bucket_step=16,
+        token_pixels=16,
         timestep_sampling="logit_normal",
         objectives=("sft",),
         default_targets="all",
         targets=_flux_targets(),
-        text_encoders=(TextEncoder("CLIP", "clip", "tokenizer", 77), TextEncoder("T5", "t5", "tokenizer_2", 0)),
+        text_encoders=(_CLIP_L, TextEncoder("T5", "text_encoder_2", "t5", "tokenizer_2", 0)),
+        layouts=("diffusers", "kohya", "comfyui"),
+        loads_in={
+            "diffusers": "ComfyUI, diffusers, Forge",
+            "kohya": "ComfyUI, diffusers, Forge, kohya",
+            "comfyui": "ComfyUI, Forge",
+        },
+    ),
+    "sd15": FamilySpec(
+        title="Stable Diffusion 1.5",
+        module="trainers.families.sd15",
+        pipelines=("StableDiffusionPipeline",),
+        default_model="sd15",
+        denoiser="unet",
+        features=frozenset({"ddpm", "clip_skip", "text_chunks", "negative", "text_lora"}),
+        pixel_multiple=8,
+        bucket_step=64,
+        token_pixels=32,
+        timestep_sampling="uniform",
+        objectives=("sft",),
+        default_targets="all",
+        targets=_unet_targets(),
+        text_encoders=(TextEncoder("CLIP", "text_encoder", "clip", "tokenizer", 77, chunked=True, trainable=True),),
+        layouts=("kohya", "diffusers"),
+        loads_in={"kohya": _EVERYWHERE, "diffusers": "diffusers"},
+    ),
+    "sdxl": FamilySpec(
+        title="Stable Diffusion XL",
+        module="trainers.families.sdxl",
+        pipelines=("StableDiffusionXLPipeline",),
+        default_model="sdxl",
+        denoiser="unet",
+        features=frozenset({"ddpm", "text_chunks", "negative", "text_lora"}),
+        pixel_multiple=8,
+        bucket_step=64,
+        token_pixels=32,
+        timestep_sampling="uniform",
+        objectives=("sft",),
+        default_targets="all",
+        targets=_unet_targets(),
+        text_encoders=(
+            TextEncoder("CLIP", "text_encoder", "clip", "tokenizer", 77, chunked=True, trainable=True),
+            TextEncoder("CLIP G", "text_encoder_2", "clip", "tokenizer_2", 77, chunked=True, trainable=True),
+        ),
+        layouts=("kohya", "diffusers"),
+        loads_in={"kohya": _EVERYWHERE, "diffusers": "diffusers"},
+    ),
+    "sd3": FamilySpec(
+        title="Stable Diffusion 3 and 3.5",
+        module="trainers.families.sd3",
+        pipelines=("StableDiffusion3Pipeline",),
+        default_model="sd35-medium",
+        denoiser="transformer",
+        features=frozenset({"flow", "negative", "text_lora"}),
+        pixel_multiple=16,
+        bucket_step=16,
+        token_pixels=16,
+        timestep_sampling="logit_normal",
+        objectives=("sft",),
+        default_targets="all",
+        targets=_sd3_targets(),
+        text_encoders=(_CLIP_L, _CLIP_G, TextEncoder("T5", "text_encoder_3", "t5", "tokenizer_3", 256)),
+        layouts=("diffusers", "kohya", "comfyui"),
+        loads_in={
+            "diffusers": "ComfyUI, diffusers",
+            "kohya": "ComfyUI, Forge, kohya",
+            "comfyui": "ComfyUI, Forge",
+        },
     ),
 }
+
+_RAIL = "CreativeML Open RAIL"
+_STABILITY = "Stability AI Community"
 
 MODELS: dict[str, ModelSpec] = {
     "sandbox": ModelSpec(
@@ -144,6 +274,7 @@ MODELS: dict[str, ModelSpec] = {
         layers=6,
         width=128,
         text_tokens=20,
+        text_width=64,
         sample_steps=20,
         sample_guidance=1.0,
         rank=16,
@@ -168,6 +299,7 @@ MODELS: dict[str, ModelSpec] = {
         layers=57,
         width=3072,
         text_tokens=512,
+        text_width=4096,
         sample_steps=28,
         sample_guidance=3.5,
         rank=16,
@@ -190,10 +322,126 @@ MODELS: dict[str, ModelSpec] = {
         layers=57,
         width=3072,
         text_tokens=256,
+        text_width=4096,
         sample_steps=4,
         sample_guidance=0.0,
         rank=16,
         learning_rate=1e-4,
+    ),
+    "sdxl": ModelSpec(
+        title="Stable Diffusion XL",
+        family="sdxl",
+        source="stabilityai/stable-diffusion-xl-base-1.0",
+        architecture="stable-diffusion-xl-v1-base",
+        licence=f"{_RAIL}++-M",
+        note="Most community models descend from it: give one of their checkpoint files as the base.",
+        gated=False,
+        download_gib=6.5,
+        native_resolution=1024,
+        denoiser_params=2.567,
+        packable=0.9998,
+        text_params=0.818,
+        vae_params=0.084,
+        layers=70,
+        width=1280,
+        text_tokens=77,
+        text_width=2048,
+        sample_steps=30,
+        sample_guidance=6.0,
+        rank=16,
+        learning_rate=1e-4,
+    ),
+    "sd15": ModelSpec(
+        title="Stable Diffusion 1.5",
+        family="sd15",
+        source="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        architecture="stable-diffusion-v1",
+        licence=f"{_RAIL}-M",
+        note="Small and fast, with thousands of community models. Trains on a card with 6 GB.",
+        gated=False,
+        download_gib=2.0,
+        native_resolution=512,
+        denoiser_params=0.86,
+        packable=0.9998,
+        text_params=0.123,
+        vae_params=0.084,
+        layers=32,
+        width=960,
+        text_tokens=77,
+        text_width=768,
+        sample_steps=30,
+        sample_guidance=7.5,
+        rank=16,
+        learning_rate=1e-4,
+    ),
+    "sd35-medium": ModelSpec(
+        title="Stable Diffusion 3.5 medium",
+        family="sd3",
+        source="stabilityai/stable-diffusion-3.5-medium",
+        architecture="stable-diffusion-v3.5-medium",
+        licence=_STABILITY,
+        note="Reads long sentences well, fits a 16 GB card. Accept its licence on Hugging Face once, and sign in.",
+        gated=True,
+        download_gib=14.7,
+        native_resolution=1024,
+        denoiser_params=2.243,
+        packable=0.658,
+        text_params=5.581,
+        vae_params=0.084,
+        layers=24,
+        width=1536,
+        text_tokens=333,
+        text_width=4096,
+        sample_steps=28,
+        sample_guidance=4.5,
+        rank=16,
+        learning_rate=5e-5,
+    ),
+    "sd35-large": ModelSpec(
+        title="Stable Diffusion 3.5 large",
+        family="sd3",
+        source="stabilityai/stable-diffusion-3.5-large",
+        architecture="stable-diffusion-v3.5-large",
+        licence=_STABILITY,
+        note="The largest of its family. Accept its licence on Hugging Face once, and sign in.",
+        gated=True,
+        download_gib=25.6,
+        native_resolution=1024,
+        denoiser_params=8.057,
+        packable=0.6665,
+        text_params=5.581,
+        vae_params=0.084,
+        layers=38,
+        width=2432,
+        text_tokens=333,
+        text_width=4096,
+        sample_steps=28,
+        sample_guidance=4.5,
+        rank=16,
+        learning_rate=5e-5,
+    ),
+    "sd3-medium": ModelSpec(
+        title="Stable Diffusion 3 medium",
+        family="sd3",
+        source="stabilityai/stable-diffusion-3-medium-diffusers",
+        architecture="stable-diffusion-v3-medium",
+        licence=_STABILITY,
+        note="The first of its family; 3.5 medium draws better. Accept its licence on Hugging Face once, and sign in.",
+        gated=True,
+        download_gib=14.3,
+        native_resolution=1024,
+        denoiser_params=2.028,
+        packable=0.667,
+        text_params=5.581,
+        vae_params=0.084,
+        layers=24,
+        width=1536,
+        text_tokens=333,
+        text_width=4096,
+        sample_steps=28,
+        sample_guidance=5.0,
+        rank=16,
+        learning_rate=5e-5,
     ),
 }
 

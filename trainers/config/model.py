@@ -58,7 +58,7 @@ class Model(Section):
     base: Annotated[str, Field(min_length=1)] = param(
         "sandbox",
         "Base model",
-        "A name of the model table, a folder in diffusers layout, or a Hugging Face id.",
+        "A name of the model table, a checkpoint file, a folder in diffusers layout, or a hub id.",
         level="beginner",
         aka="pretrained_model_name_or_path checkpoint",
     )
@@ -68,7 +68,16 @@ class Model(Section):
         "Which architecture the base has. auto: read from the model table or folder.",
         aka="model_type arch",
     )
-    revision: str = param("", "Revision", "Branch, tag or commit of a Hugging Face id; empty for the newest.")
+    hub: Literal["huggingface", "modelscope"] = param(
+        "huggingface", "Hub", "Where ids are downloaded from. modelscope needs its extra package.", aka="modelscope"
+    )
+    endpoint: str = param(
+        "",
+        "Mirror of the hub",
+        "Address of a mirror of Hugging Face, as in https://hf-mirror.com; empty for HF_ENDPOINT, or the hub itself.",
+        aka="hf_endpoint mirror",
+    )
+    revision: str = param("", "Revision", "Branch, tag or commit of a hub id; empty for the newest.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = param(
         "auto",
         "Precision",
@@ -76,7 +85,54 @@ class Model(Section):
         aka="mixed_precision dtype",
     )
     vae: str = param(
-        "", "VAE", "Another autoencoder than the base's own: a folder or a Hugging Face id.", aka="vae_path ae"
+        "",
+        "VAE",
+        "Another autoencoder than the base's own: a file, a folder or a hub id. "
+        "For a checkpoint file without one, empty looks beside the file and in Atelier's models folder.",
+        aka="vae_path ae",
+    )
+    vae_precision: Literal["auto", "fp32", "bf16", "fp16"] = param(
+        "auto",
+        "VAE precision",
+        "Number format of the VAE. auto: as the base, but fp32 for a VAE that says it overflows in fp16.",
+        aka="no_half_vae fp16_fix",
+    )
+    text_encoders: tuple[str, ...] = param(
+        (),
+        "Text encoder files",
+        "For a checkpoint file without text encoders, one a line, in any order: which is which is read from the file. "
+        "Empty looks beside the file and in Atelier's models folder.",
+        aka="clip_l t5xxl clip_g",
+    )
+    config: str = param(
+        "",
+        "Configuration from",
+        "A diffusers folder that says how a checkpoint file is built, for models of an unusual size. "
+        "Empty: known by the names of its weights.",
+        aka="original_config",
+    )
+    allow_pickle: bool = param(
+        False,
+        "Allow pickles",
+        "Read .ckpt, .pt and .bin files too. Such a file can run any program: allow it only from people you trust.",
+    )
+    prediction: Literal["auto", "epsilon", "v_prediction"] = param(
+        "auto",
+        "Prediction",
+        "What the base was trained to predict. auto: read from its scheduler, or from marks in the file.",
+        aka="v_parameterization prediction_type",
+    )
+    clip_skip: Annotated[int, Field(ge=1, le=12)] = param(
+        1,
+        "CLIP skip",
+        "Which of CLIP's layers the base reads, counted from the last: 1 for photo models, 2 for most anime models.",
+        aka="clip_skip",
+    )
+    text_chunks: Annotated[int, Field(ge=1, le=8)] = param(
+        1,
+        "Pieces of a prompt",
+        "CLIP reads 75 tokens. So many pieces of 75 are read one by one and joined: 3 for captions of 225 tokens.",
+        aka="max_token_length",
     )
     guidance: Amount = param(
         1.0,

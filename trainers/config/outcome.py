@@ -19,6 +19,12 @@ class Sample(Section):
         level="beginner",
         aka="validation_prompt sample_prompts",
     )
+    negative: str = param(
+        "",
+        "Negative prompt",
+        "What previews should not show, for models with real guidance.",
+        aka="negative_prompt",
+    )
     every_steps: Count = param(
         250,
         "Preview every",
@@ -62,4 +68,13 @@ class Save(Section):
     )
     dtype: Literal["bf16", "fp16", "fp32"] = param(
         "bf16", "File precision", "Number format of the adapter file.", aka="save_precision"
+    )
+    layout: Literal["auto", "diffusers", "kohya", "comfyui"] = param(
+        "auto",
+        "File layout",
+        "Names of the weights in the file. auto: the layout that most programs load for this family.",
+        aka="save_model_as lora_format",
+    )
+    thumbnail: bool = param(
+        True, "Thumbnail", "Put the newest preview into the file, small, for programs that show it."
     )

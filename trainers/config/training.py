@@ -12,8 +12,11 @@ from trainers.config.section import Amount, Auto, Count, Positive, Rate, Section
 class Adapter(Section):
     """The small set of weights that is trained."""
 
-    kind: Literal["lora"] = param(
-        "lora", "Kind", "Form of the adapter.", aka="network_module network_type lycoris algo"
+    kind: Literal["lora", "dora"] = param(
+        "lora",
+        "Kind",
+        "Form of the adapter. dora: direction and length of the weights apart; closer to full training, slower.",
+        aka="network_module network_type lycoris algo use_dora",
     )
     rank: Annotated[int, Field(ge=1, le=1024)] | Auto = param(
         "auto",
@@ -36,8 +39,17 @@ class Adapter(Section):
         "A named set of layers of the family, or comma-separated endings of layer names. auto: the family's default.",
         aka="lora_target target_modules flux_lora_target",
     )
+    text_encoders: bool = param(
+        False,
+        "Train text encoders",
+        "Put the adapter on the CLIP text encoders too (never on T5). They stay loaded, and captions are read anew.",
+        aka="train_text_encoder network_train_unet_only te_lora",
+    )
     resume_from: str = param(
-        "", "Continue from", "A LoRA file whose weights training starts with.", aka="network_weights init_lora"
+        "",
+        "Continue from",
+        "A LoRA file whose weights training starts with, of any program; its rank, alpha and layers are taken over.",
+        aka="network_weights init_lora",
     )
 
 
@@ -60,12 +72,28 @@ class Sft(Section):
         "What stands in the trigger word's place for that, one a line, such as dog for your dog; none: no caption.",
         aka="diff_output_preservation_class class_prompt",
     )
+    loss: Literal["l2", "huber", "smooth_l1"] = param(
+        "l2",
+        "Loss",
+        "How an error counts. l2: by its square. huber, smooth_l1: large errors count less, against bad pictures.",
+        aka="loss_type",
+    )
+    huber_c: Annotated[float, Field(gt=0, le=10)] = param(
+        0.1, "Huber threshold", "Errors above it count by their size, below it by their square.", aka="huber_c"
+    )
+    huber_schedule: Literal["constant", "exponential", "snr"] = param(
+        "constant",
+        "Huber schedule",
+        "How the threshold moves with noise. exponential: from 1 without noise down to the threshold at pure noise. "
+        "snr: by the signal-to-noise ratio.",
+        aka="huber_schedule",
+    )
 
 
 class Noise(Section):
     """How much noise the training pictures get."""
 
-    timestep_sampling: Literal["auto", "logit_normal", "uniform"] = param(
+    timestep_sampling: Literal["auto", "logit_normal", "uniform", "mode"] = param(
         "auto",
         "Noise levels",
         "Distribution of noise levels, before the shift. auto: the family's own.",
@@ -75,12 +103,53 @@ class Noise(Section):
     logit_std: Annotated[float, Field(gt=0)] = param(
         1.0, "Spread of noise levels", "Deviation of logit(sigma) for logit_normal."
     )
+    mode_scale: Annotated[float, Field(ge=-1, le=1.75)] = param(
+        1.29, "Weight of the middle", "For mode: above 0 draws middle noise levels more often, below 0 the ends."
+    )
     shift: Annotated[float, Field(gt=0)] | Auto = param(
         "auto",
         "Shift",
         "Moves noise levels towards pure noise (above 1) or clean pictures (below). "
         "auto: by the family and the picture's size.",
         aka="discrete_flow_shift flux_shift time_shift",
+    )
+    shift_kind: Literal["auto", "static", "resolution"] = param(
+        "auto",
+        "Kind of shift",
+        "What an automatic shift follows. static: the number of the model's scheduler. "
+        "resolution: more for larger pictures. auto: as the model's own sampler does.",
+        aka="use_dynamic_shifting dynamic_timestep_shifting",
+    )
+    weighting: Literal["none", "sigma_sqrt", "cosmap", "min_snr", "debiased"] = param(
+        "none",
+        "Weight of noise levels",
+        "How much each noise level counts. sigma_sqrt, cosmap: for flow models. "
+        "min_snr, debiased: for older models; they learn more evenly.",
+        aka="weighting_scheme min_snr_gamma debiased_estimation_loss",
+    )
+    min_snr_gamma: Annotated[float, Field(gt=0, le=100)] = param(
+        5.0, "Min-SNR gamma", "Above this signal-to-noise ratio a level counts less; 5 is usual.", aka="snr_gamma"
+    )
+    offset: Annotated[float, Field(ge=0, le=1)] = param(
+        0.0,
+        "Noise offset",
+        "Shifts the brightness of the noise, so that very dark and very bright pictures can be learned; 0.05 is usual.",
+        aka="noise_offset",
+    )
+    pyramid_discount: Annotated[float, Field(ge=0, lt=1)] = param(
+        0.0,
+        "Pyramid noise",
+        "Adds coarser noise, each level weaker by this factor; 0.3 is usual, 0 switches it off.",
+        aka="multires_noise_discount",
+    )
+    pyramid_levels: Annotated[int, Field(ge=1, le=12)] = param(
+        6, "Levels of pyramid noise", "So many coarser levels at most.", aka="multires_noise_iterations"
+    )
+    zero_snr: Literal["auto", "on", "off"] = param(
+        "auto",
+        "Zero terminal SNR",
+        "The last noise level holds no trace of the picture. auto: as the base's scheduler or file says.",
+        aka="zero_terminal_snr rescale_betas_zero_snr ztsnr",
     )
 
 
@@ -93,6 +162,12 @@ class Optimizer(Section):
         "Learning rate",
         "Size of a step. auto: by the model. Too high burns, too low teaches nothing.",
         aka="lr unet_lr",
+    )
+    text_encoder_learning_rate: Rate | Auto = param(
+        "auto",
+        "Text encoder rate",
+        "Learning rate of the text encoders' adapter. auto: half of the learning rate.",
+        aka="text_encoder_lr te_lr",
     )
     weight_decay: Amount = param(0.01, "Weight decay", "Pulls the adapter's weights towards zero.")
     beta1: Annotated[float, Field(ge=0, lt=1)] = param(

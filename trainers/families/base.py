@@ -14,17 +14,22 @@ from torch import Tensor, nn
 
 from trainers.processes import NoiseProcess
 
-Part = Literal["vae", "text", "denoiser"]
+Part = Literal["vae", "text", "trained_text", "denoiser"]
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and in which numbers the frozen base computes. quantize: "none" | "fp8" storage of its layers."""
+    """Where and in which numbers the frozen base computes.
+
+    quantize: "none" | "fp8" storage of its layers; train_text: an adapter is on the text encoders too, so prompts stay
+    token ids until the denoiser asks.
+    """
 
     device: torch.device
     dtype: torch.dtype
     quantize: str = "none"
     gradient_checkpointing: bool = False
+    train_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,10 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Pictures to draw: one per row of `cond`, all of one size in pixels, each from the noise of its own seed."""
+    """Pictures to draw: one per row of `cond`, all of one size in pixels, each from the noise of its own seed.
+
+    negative: what real guidance turns away from, as many rows as `cond`; families without it ignore it.
+    """
 
     cond: Conditioning
     seeds: tuple[int, ...]
@@ -65,16 +73,7 @@ class SampleRequest:
     height: int
     steps: int
     guidance: float
-
-
-def stamp(source: str) -> str:
-    """Names the weights of a source: an id as it is, a folder by names, sizes and times of its weight files."""
-    folder = Path(source)
-    if not folder.is_dir():
-        return source
-    files = sorted(folder.rglob("*.safetensors"))
-    facts = [(str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
+    negative: Conditioning | None = None
 
 
 class ModelFamily(Protocol):
@@ -88,7 +87,7 @@ class ModelFamily(Protocol):
 
     @property
     def denoiser(self) -> nn.Module:
-        """The network that the adapter attaches to. Raises RuntimeError before load("denoiser")."""
+        """The network that is trained. Raises RuntimeError before load("denoiser")."""
         ...
 
     def load(self, part: Part) -> None:
@@ -108,11 +107,21 @@ class ModelFamily(Protocol):
         ...
 
     def encode_prompt(self, prompts: list[str]) -> Conditioning:
-        """What the text encoders make of the prompts, one row each."""
+        """What the text encoders make of the prompts, one row each.
+
+        Of encoders that are trained it holds the token ids: what they make of them changes with every step.
+        """
         ...
 
-    def shift(self, height: int, width: int) -> float:
-        """The family's own shift of noise levels for latents of this height and width."""
+    def framed(self, cond: Conditioning, framing: Tensor) -> Conditioning:
+        """The same with what the model is told of sizes. framing [B,6]: see `trainers.data.cuts.framing_of`."""
+        ...
+
+    def shift(self, height: int, width: int, kind: str = "auto") -> float:
+        """The family's own shift of noise levels for latents of this height and width.
+
+        kind: "static" is the scheduler's number, "resolution" follows the size, "auto" is what the model's sampler does.
+        """
         ...
 
     def predict(self, noisy: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
@@ -120,17 +129,19 @@ class ModelFamily(Protocol):
         ...
 
     def sample(self, request: SampleRequest) -> list[Image.Image]:
-        """Draw pictures with the pipeline's own sampler. Needs vae and denoiser, not the text encoders."""
+        """Draw pictures with the pipeline's own sampler. Needs vae and denoiser, not the frozen text encoders."""
         ...
 
-    def apply_lora(self, path: str) -> None:
-        """Put a LoRA file on the denoiser, in any layout that the pipeline's own loader knows."""
+    def adapted(self) -> dict[str, nn.Module]:
+        """The loaded modules that take an adapter, by the name of their component: the denoiser, and text encoders
+        where they are trained."""
         ...
 
-    def lora_targets(self, scope: str) -> str | list[str]:
-        """What PEFT attaches to: a pattern that full module names match, or endings of module names."""
+    def skeleton(self) -> dict[str, nn.Module]:
+        """The same on the meta device, all that can be trained, whether loaded or not: names and shapes alone."""
         ...
 
-    def export_keys(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Adapter tensors by module name -> by the names that other programs load."""
+    def lora_targets(self, scope: str) -> dict[str, str | list[str]]:
+        """What PEFT attaches to, for each component of `adapted`: a pattern that full module names match, or endings of
+        module names."""
         ...
