@@ -103,7 +103,7 @@ def main() -> None:
         train(
             bench.config,
             family,
-            make_objective(bench.config.objective),
+            make_objective(bench.config),
             dataset,
             bench.run,
             bench.runtime,

@@ -69,7 +69,7 @@ class Bench:
         return train(
             self.config,
             family,
-            make_objective(self.config.objective),
+            make_objective(self.config),
             dataset,
             self.run,
             self.runtime,

@@ -9,22 +9,24 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from trainers import checkpoint
-from trainers.adapters import Adapter, initial_weights
+from trainers.adapters import Adapter
 from trainers.checkpoint import TrainState
 from trainers.config import Noise, TrainConfig
 from trainers.data.dataset import Batch, Dataset, steps_of
 from trainers.errors import AtelierError
 from trainers.events import CheckpointSaved, Emit, PhaseChanged, StepDone, Warned
 from trainers.families.base import ModelFamily, Runtime
+from trainers.lora.read import read_lora
 from trainers.memory import peak_gib
 from trainers.objectives.base import Denoiser, Objective
 from trainers.optim import make_lr_scheduler, make_optimizer
-from trainers.processes import sample_sigma
+from trainers.processes import offset_noise, pyramid_noise, sample_sigma
 from trainers.randomness import generator, seed_of
 from trainers.rundir import Command, RunDir
 from trainers.sampling import Previewer
@@ -65,6 +67,8 @@ def train(
     total = steps_of(config, dataset)
     emit(PhaseChanged("loading", "base model"))
     family.load("denoiser")
+    if runtime.train_text:
+        family.load("trained_text")
     state = _start(config, family, runtime, total)
     denoiser = Denoiser(family, state.adapter)
     previews = Previewer(config, family, dataset, run, emit)
@@ -86,7 +90,8 @@ def train(
         path = checkpoint.save(run, state, config.save.keep_last)
         emit(CheckpointSaved(state.step, path.relative_to(run.path).as_posix()))
 
-    family.denoiser.train()
+    for module in family.adapted().values():
+        module.train()
     epochs_per_step = config.schedule.gradient_accumulation / dataset.batches_per_epoch
     stopped, skipped, fresh_phase = False, 0, True
     while state.step < total:
@@ -139,12 +144,15 @@ def train(
 
 
 def _start(config: TrainConfig, family: ModelFamily, runtime: Runtime, total: int) -> TrainState:
-    adapter = Adapter(family.denoiser, config.adapter, family.lora_targets(config.adapter.targets), config.run.seed)
-    if config.adapter.resume_from:
-        mine = adapter.state()
-        names = dict(zip(family.export_keys(mine), mine, strict=True))
-        adapter.load(initial_weights(config.adapter.resume_from, names, adapter))
-    optimizer = make_optimizer(config.optimizer, adapter.parameters())
+    resume_from = config.adapter.resume_from
+    adapter = Adapter(
+        family.adapted(),
+        config.adapter,
+        family.lora_targets(config.adapter.targets),
+        config.run.seed,
+        like=read_lora(Path(resume_from), family.skeleton()) if resume_from else None,
+    )
+    optimizer = make_optimizer(config.optimizer, adapter.parameter_groups())
     return TrainState(
         adapter=adapter,
         optimizer=optimizer,
@@ -192,8 +200,9 @@ def _accumulate(
     means: dict[str, Tensor] = {}
     for batch in batches:
         shift = config.noise.shift
-        shift = denoiser.family.shift(*batch.latents.shape[-2:]) if shift == "auto" else float(shift)
-        noise, sigma = draw_noise(config.noise, batch, shift, config.run.seed, step, seen)
+        if shift == "auto":
+            shift = denoiser.family.shift(*batch.latents.shape[-2:], config.noise.shift_kind)
+        noise, sigma = draw_noise(config.noise, batch, float(shift), config.run.seed, step, seen)
         with _autocast(runtime):
             result = objective.loss(denoiser, batch, noise, sigma)
         share = len(batch.ids) / count
@@ -214,10 +223,20 @@ def draw_noise(
     for sample in batch.ids:
         rng = generator(seed, step, sample, seen[sample])
         seen[sample] += 1
-        sigma.append(sample_sigma(config.timestep_sampling, config.logit_mean, config.logit_std, shift, rng))
-        noise.append(torch.randn(batch.latents.shape[1:], generator=rng))
+        kind, mean, std = config.timestep_sampling, config.logit_mean, config.logit_std
+        sigma.append(sample_sigma(kind, mean, std, shift, rng, config.mode_scale))
+        noise.append(_noise(config, batch.latents.shape[1:], rng))
     device = batch.latents.device
     return torch.stack(noise).to(device), torch.cat(sigma).to(device)
+
+
+def _noise(config: Noise, shape: torch.Size, rng: torch.Generator) -> Tensor:
+    noise = torch.randn(shape, generator=rng)
+    if config.offset:
+        noise = offset_noise(noise, config.offset, rng)
+    if config.pyramid_discount:
+        noise = pyramid_noise(noise, config.pyramid_discount, config.pyramid_levels, rng)
+    return noise
 
 
 def _update(config: TrainConfig, state: TrainState) -> Tensor:

@@ -12,11 +12,14 @@ from trainers.config import Optimizer as OptimizerConfig
 from trainers.config import Schedule
 
 
-def make_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> Optimizer:
-    """AdamW over fp32 weights. Fused: a LoRA's hundreds of small tensors would cost a kernel launch each."""
+def make_optimizer(config: OptimizerConfig, groups: dict[str, list[nn.Parameter]]) -> Optimizer:
+    """AdamW over fp32 weights. Fused: a LoRA's hundreds of small tensors would cost a kernel launch each.
+
+    groups: "denoiser" and "text", each with a learning rate of its own; one may be empty.
+    """
+    rates = {"denoiser": float(config.learning_rate), "text": float(config.text_encoder_learning_rate)}
     return torch.optim.AdamW(
-        parameters,
-        lr=float(config.learning_rate),
+        [{"params": group, "lr": rates[name]} for name, group in groups.items() if group],
         betas=(config.beta1, config.beta2),
         eps=config.eps,
         weight_decay=config.weight_decay,

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 
 from PIL import Image
-from torch import nn
 
 from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
@@ -17,14 +16,16 @@ from trainers.rundir import RunDir
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(family: ModelFamily) -> Iterator[None]:
     """Without dropout, and back to how it was."""
-    training = model.training
-    model.eval()
+    training = {module: module.training for module in family.adapted().values()}
+    for module in training:
+        module.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module, was_training in training.items():
+            module.train(was_training)
 
 
 class Previewer:
@@ -70,6 +71,7 @@ def draw_prompts(
         height=int(config.data.resolution),
         steps=int(config.sample.steps),
         guidance=float(config.sample.guidance),
+        negative=dataset.conditioning([config.sample.negative] * len(prompts)),
     )
-    with evaluating(family.denoiser):
+    with evaluating(family):
         return family.sample(request)

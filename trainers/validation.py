@@ -25,7 +25,7 @@ class Validator:
         if not self._dataset.held_out:
             return
         self._emit(PhaseChanged("validating", f"step {step}"))
-        with evaluating(self._denoiser.family.denoiser):
+        with evaluating(self._denoiser.family):
             errors = torch.stack([self._errors(number) for number in range(len(self._dataset.held_out))]).mean(0)
         levels = sigma_grid(self._config.validation.sigmas)
         pairs = zip(levels.tolist(), errors.tolist(), strict=True)

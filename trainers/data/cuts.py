@@ -73,7 +73,7 @@ def _digest(path: Path, changed_ns: int) -> str:
 
 
 class Encoder:
-    """Turns cuts into cache entries: latents [C,h,w] fp32, and a mask [1,h,w] where the picture has one."""
+    """Turns cuts into cache entries: latents [C,h,w] fp32, framing [6], and a mask [1,h,w] where the picture has one."""
 
     def __init__(self, family: ModelFamily, sources: tuple[Source, ...], data: Data) -> None:
         self._family, self._sources, self._data = family, sources, data
@@ -89,9 +89,11 @@ class Encoder:
         self._family.load("vae")
         pixels = to_pixels(_mirrored(fit(picture, sample.bucket, place), cut.flip))
         latents = self._family.encode_image(pixels[None])[0]
+        size = sample.picture.width, sample.picture.height
+        entry = {"latents": latents, "framing": framing_of(size, sample.bucket, place, flip=cut.flip)}
         if mask is None:
-            return {"latents": latents}
-        return {"latents": latents, "mask": _shares(_mirrored(fit(mask, sample.bucket, place), cut.flip), latents)}
+            return entry
+        return {**entry, "mask": _shares(_mirrored(fit(mask, sample.bucket, place), cut.flip), latents)}
 
     def _enough(self, sample: Sample) -> int:
         """Shorter side in pixels below which decoding would lose something."""
@@ -106,6 +108,20 @@ class Encoder:
             mask = decode.open_alpha(picture.path)
         # a mask may be smaller than its picture; cut in the same place it must have its size
         return opened, mask.resize(opened.size, Image.Resampling.BOX) if mask and mask.size != opened.size else mask
+
+
+def framing_of(size: tuple[int, int], bucket: tuple[int, int], place: tuple[float, float], *, flip: bool) -> Tensor:
+    """[6] fp32: height and width of the picture, top and left of the cut, height and width of the cut; in pixels.
+
+    top and left are counted in the picture as it is resized for the cut, as SDXL was trained (Podell et al. 2023, 2.2);
+    in a mirrored picture left is counted from its other side. size, bucket: (width, height).
+    """
+    left, top, right, bottom = buckets.crop_box(*size, bucket, place)
+    if flip:
+        left = size[0] - right
+    scale = bucket[1] / (bottom - top)
+    cut = [round(top * scale), round(left * scale)]
+    return torch.tensor([size[1], size[0], *cut, bucket[1], bucket[0]], dtype=torch.float32)
 
 
 def fit(picture: Image.Image, bucket: tuple[int, int], place: tuple[float, float] = CENTRE) -> Image.Image:

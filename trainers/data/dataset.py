@@ -51,6 +51,7 @@ class _Drawn:
     texts: list[str]
     others: list[str]
     latents: Tensor
+    framing: Tensor
     mask: Tensor | None
     cond: Conditioning | None
     preserved: Conditioning | None
@@ -186,6 +187,7 @@ class Dataset:
             texts=texts,
             others=others,
             latents=latents,
+            framing=torch.stack([tensors["framing"] for tensors in entries]),
             mask=self._mask(entries, latents),
             cond=self._texts.rows(texts) if stored else None,
             preserved=self._texts.rows(others) if stored and others else None,
@@ -205,13 +207,16 @@ class Dataset:
         preserved = self._texts.rows(drawn.others) if drawn.preserved is None and drawn.others else drawn.preserved
         return Batch(
             latents=drawn.latents.to(self._device),
-            cond=cond.to(self._device),
-            preserved=preserved.to(self._device) if preserved else None,
+            cond=self._framed(cond, drawn.framing),
+            preserved=self._framed(preserved, drawn.framing) if preserved else None,
             ids=tuple(sample.id for sample in drawn.samples),
             captions=tuple(drawn.texts),
             weight=torch.tensor([self._weight(sample.picture) for sample in drawn.samples], device=self._device),
             mask=drawn.mask.to(self._device) if drawn.mask is not None else None,
         )
+
+    def _framed(self, cond: Conditioning, framing: Tensor) -> Conditioning:
+        return self._family.framed(cond.to(self._device), framing.to(self._device))
 
     def _weight(self, picture: Picture) -> float:
         """The weight of its data set; that of a regularisation set has prior_weight in it already."""

@@ -14,4 +14,4 @@ def load_family(config: TrainConfig, runtime: Runtime) -> ModelFamily:
     spec = catalog.FAMILIES[config.model.family]
     module = importlib.import_module(spec.module)
     model = catalog.model_of(config.model.base, config.model.family)
-    return module.Family(config.model, spec, model, runtime)
+    return module.Family(config, spec, model, runtime)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from trainers import catalog
 from trainers.processes import NoiseProcess
 
 Part = Literal["vae", "text", "trained_text", "denoiser"]
@@ -64,7 +63,8 @@ class Conditioning:
 class SampleRequest:
     """Pictures to draw: one per row of `cond`, all of one size in pixels, each from the noise of its own seed.
 
-    negative: what real guidance turns away from, as many rows as `cond`; families without it ignore it.
+    negative: what real guidance turns away from, as many rows as `cond`; None draws without such guidance, and so do
+    families that have none.
     """
 
     cond: Conditioning
@@ -74,6 +74,17 @@ class SampleRequest:
     steps: int
     guidance: float
     negative: Conditioning | None = None
+
+
+TEXT_TARGETS = r".*\.self_attn\.(q_proj|k_proj|v_proj|out_proj)"
+
+
+def lora_targets(spec: catalog.FamilySpec, scope: str) -> dict[str, str | list[str]]:
+    """Of every component that can be trained. scope: a named set of the denoiser's layers, or endings of their names."""
+    named = spec.targets.get(scope)
+    of_denoiser = named.pattern if named else [ending.strip() for ending in scope.split(",")]
+    encoders = {encoder.component: TEXT_TARGETS for encoder in spec.text_encoders if encoder.trainable}
+    return {spec.denoiser: of_denoiser, **encoders}
 
 
 class ModelFamily(Protocol):

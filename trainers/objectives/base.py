@@ -12,6 +12,7 @@ from torch import Tensor
 from trainers.adapters import Adapter
 from trainers.data.dataset import Batch
 from trainers.families.base import Conditioning, ModelFamily
+from trainers.objectives.losses import Loss, l2
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class Denoiser:
         mask: Tensor | None = None,
         *,
         reference: bool = False,
+        loss: Loss = l2,
     ) -> Tensor:
-        """Mean squared error of each sample against the truth, [B] fp32.
+        """Mean loss of each sample against the truth, [B] fp32; the loss is the squared error unless told.
 
         latents, noise [B,C,h,w] fp32; sigma [B] fp32; mask [B,1,h,w] weighs places, None for all alike.
         reference: ask the model without the adapter.
@@ -48,11 +50,11 @@ class Denoiser:
         noisy = process.add_noise(latents, noise, sigma)
         with self.adapter.disabled() if reference else contextlib.nullcontext():
             predicted = self.family.predict(noisy, sigma, cond)
-        squared = (predicted.float() - process.target(latents, noise, sigma)).square()
+        losses = loss(predicted.float() - process.target(latents, noise, sigma), sigma, process)
         if mask is None:
-            return squared.flatten(1).mean(1)
-        weight = mask.expand_as(squared)
-        return (squared * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1e-6)
+            return losses.flatten(1).mean(1)
+        weight = mask.expand_as(losses)
+        return (losses * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1e-6)
 
     def drift(self, latents: Tensor, cond: Conditioning, noise: Tensor, sigma: Tensor) -> Tensor:
         """Mean squared distance of the prediction with the adapter from the one without, [B] fp32. As in `error`."""
