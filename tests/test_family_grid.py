@@ -1,41 +1,66 @@
 """Every family against diffusers' own pipeline, on small random weights in the real classes.
 
-A new family is a row of FAMILIES in `trainers.catalog`, one maker in `tests.tiny` and one entry in `ORACLES`.
+A new family is one maker in `tests.tiny`, its kinds in KINDS, and what its pipeline calls things in the functions below.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, EulerDiscreteScheduler, FluxPipeline
 from torch import Tensor
 
-from tests.tiny import MAKERS
+from tests.tiny import make_flux, make_sd3, make_sd15, make_sdxl
 from tests.training import make_bench
 from trainers import catalog
 from trainers.adapters import Adapter
 from trainers.config import Adapter as AdapterConfig
 from trainers.families import load_family
 from trainers.families.base import Conditioning, ModelFamily, SampleRequest
+from trainers.objectives.base import Denoiser
 
-FAMILIES = tuple(catalog.FAMILIES)
+# kind -> (family, maker, what is special)
+KINDS: dict[str, tuple[str, Callable[..., Path], dict[str, Any]]] = {
+    "flux-dev": ("flux", make_flux, {}),
+    "flux-schnell": ("flux", make_flux, {"guidance_embeds": False, "dynamic_shift": False}),
+    "sd15-eps": ("sd15", make_sd15, {}),
+    "sd15-v": ("sd15", make_sd15, {"prediction": "v_prediction"}),
+    "sdxl-eps": ("sdxl", make_sdxl, {}),
+    "sdxl-v-zero-snr": ("sdxl", make_sdxl, {"prediction": "v_prediction", "zero_snr": True}),
+    "sd3-medium": ("sd3", make_sd3, {"newer": False}),
+    "sd35-medium": ("sd3", make_sd3, {}),
+}
+FLOWS = ("flux", "sd3")
 PROMPTS = ["a red circle on the left, white background", "zota"]
 SIZE = (64, 96)  # height, width: not square, so that a swap shows
 GUIDANCE = 2.5
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return MAKERS[name](tmp_path_factory.mktemp(name))
+def name(kind: str) -> str:
+    return KINDS[kind][0]
+
+
+@pytest.fixture(scope="module")
+def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    _, make, special = KINDS[kind]
+    return make(tmp_path_factory.mktemp(kind), **special)
+
+
+def test_every_family_is_in_the_grid() -> None:
+    assert {name for name, _, _ in KINDS.values()} == set(catalog.FAMILIES)
 
 
 def open_family(folder: Path, place: Path, **sections: dict[str, Any]) -> ModelFamily:
@@ -144,7 +169,7 @@ def test_predict_and_one_scheduler_step_is_the_pipelines_own_step(name: str, fam
         z = noise * scheduler.init_noise_sigma
     else:
         scheduler = type(scheduler).from_config(scheduler.config)
-        mu = torch.tensor(family.shift(rows, columns)).log().item() if name == "flux" else None
+        mu = math.log(family.shift(rows, columns)) if scheduler.config.use_dynamic_shifting else None
         scheduler.set_timesteps(3, mu=mu, **({"sigmas": [1.0, 2 / 3, 1 / 3]} if name == "flux" else {}))
         z = noise
     torch.testing.assert_close(scheduler.timesteps, times)
@@ -155,7 +180,8 @@ def test_predict_and_one_scheduler_step_is_the_pipelines_own_step(name: str, fam
         else:
             raw = family.predict(z, scheduler.sigmas[index].expand(2), framed(family, cond))
         z = scheduler.step(raw, time, z, return_dict=False)[0]
-        assert (packed(name, z) - theirs[index]).abs().max() < 1e-5
+        # with zero terminal SNR the first numbers are 4096 times larger than in a picture
+        assert (packed(name, z) - theirs[index]).abs().max() < 1e-5 * max(1, z.abs().max())
 
 
 def test_sample_equals_the_pipelines_picture(name: str, family: ModelFamily, pipe: Any) -> None:
@@ -173,32 +199,35 @@ def test_sample_equals_the_pipelines_picture(name: str, family: ModelFamily, pip
         **more,
     ).images[0]
     request = SampleRequest(cond, (5,), SIZE[1], SIZE[0], steps=2, guidance=3.0, negative=negative)
-    assert family.sample(request)[0].tobytes() == theirs.tobytes()
+    mine = np.asarray(family.sample(request)[0]).astype(int)
+    assert np.abs(mine - np.asarray(theirs)).max() <= 1  # one of 255 grey levels, by the order of sums
 
 
-def loss_by_hand(name: str, family: ModelFamily, x0: Tensor, eps: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+def loss_by_hand(kind: str, family: ModelFamily, x0: Tensor, eps: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
     """The published formula of the family, written out here. sigma: of a flow, or the share of 1000 timesteps."""
-    if name in ("flux", "sd3"):
+    if KINDS[kind][0] in FLOWS:
         z = (1 - sigma)[:, None, None, None] * x0 + sigma[:, None, None, None] * eps
         truth = eps - x0
-    else:  # scaled linear betas from 0.00085 to 0.012; eps
+    else:  # scaled linear betas from 0.00085 to 0.012
         betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
-        abar = (1 - betas).cumprod(0)[(sigma * 1000).long()].float()[:, None, None, None]
-        z, truth = abar.sqrt() * x0 + (1 - abar).sqrt() * eps, eps
+        root = (1 - betas).cumprod(0).sqrt()
+        if "zero-snr" in kind:  # shifted to end at 0, scaled to begin where it did (Lin et al. 2024, algorithm 1)
+            root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+        abar = (root**2)[(sigma * 1000).long()].float()[:, None, None, None]
+        z = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
+        truth = abar.sqrt() * eps - (1 - abar).sqrt() * x0 if "-v" in kind else eps
     return ((family.predict(z, sigma, cond) - truth) ** 2).mean(dim=(1, 2, 3))
 
 
-def test_loss_equals_the_reference_formula(name: str, family: ModelFamily) -> None:
-    from trainers.objectives.base import Denoiser
-
+def test_loss_equals_the_reference_formula(kind: str, family: ModelFamily) -> None:
     rng = torch.Generator().manual_seed(1)
     x0, eps = (torch.randn(2, family.latent_channels, 8, 12, generator=rng) for _ in range(2))
-    sigma = torch.tensor([0.2505, 0.9005])
+    sigma = torch.tensor([0.2505, 0.9995])
     cond = framed(family, family.encode_prompt(PROMPTS))
     adapter = Adapter(family.adapted(), AdapterConfig(rank=2, alpha=2.0), family.lora_targets("all"), seed=0)
     with torch.no_grad():
         mine = Denoiser(family, adapter).error(x0, cond, eps, sigma)
-        torch.testing.assert_close(mine, loss_by_hand(name, family, x0, eps, sigma, cond), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(mine, loss_by_hand(kind, family, x0, eps, sigma, cond), rtol=1e-5, atol=1e-6)
 
 
 def test_parts_load_and_unload_one_by_one(folder: Path, tmp_path: Path) -> None:
@@ -213,12 +242,18 @@ def test_parts_load_and_unload_one_by_one(folder: Path, tmp_path: Path) -> None:
         _ = family.denoiser
 
 
-@pytest.mark.parametrize("scope", sorted({scope for spec in catalog.FAMILIES.values() for scope in spec.targets}))
-def test_every_target_set_finds_layers(name: str, folder: Path, tmp_path: Path, scope: str) -> None:
-    if scope not in catalog.FAMILIES[name].targets or scope in ("tiny", "nano"):
-        return  # of another family, or for blocks that the small model does not have
-    family = open_family(folder, tmp_path)
-    adapter = Adapter(family.adapted(), AdapterConfig(rank=2, alpha=2.0), family.lora_targets(scope), seed=0)
-    assert adapter.names()
-    first = f"{catalog.FAMILIES[name].denoiser}.proj_out"
-    assert not any(one.startswith(first) for one in adapter.names())  # the model's last layer is never meant
+def test_every_target_set_finds_layers(name: str, family: ModelFamily) -> None:
+    component = catalog.FAMILIES[name].denoiser
+    layers = [layer for layer, _ in family.skeleton()[component].named_modules()]
+    for scope in catalog.FAMILIES[name].targets.keys() - {"tiny", "nano"}:  # whose blocks the small model lacks
+        pattern = family.lora_targets(scope)[component]
+        matched = [layer for layer in layers if re.fullmatch(pattern, layer)]
+        assert matched, scope
+        assert "proj_out" not in matched, "the model's last layer is never meant"
+
+
+def test_skeleton_has_the_shapes_of_what_is_loaded(family: ModelFamily) -> None:
+    skeleton = family.skeleton()
+    for component, module in family.adapted().items():
+        mine = {key: tensor.shape for key, tensor in skeleton[component].state_dict().items()}
+        assert mine == {key: tensor.shape for key, tensor in module.state_dict().items()}

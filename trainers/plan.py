@@ -13,7 +13,9 @@ BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0}
 # Numbers multiplied per second that a training step sustains; a run that was measured replaces the guess.
 FLOPS = {"cuda": 6e13, "mps": 4e12, "cpu": 6e10}
 FIXED_STEP_S = {"cuda": 0.03, "mps": 0.03, "cpu": 0.02}
-LATENT_BYTES = 16 * 4 * 4  # of a token: 16 channels in fp32 for each of 2 x 2 places
+LAYER_STEP_S = {"cuda": 0.004, "mps": 0.004, "cpu": 0.0}  # starting the kernels of a block and of its adapters
+# of a token: 16 channels in fp32 for each of 2 x 2 places, or 4 channels for each of 4 x 4
+LATENT_BYTES = 16 * 4 * 4
 OVERHEAD_GIB = {"cuda": 1.0, "mps": 0.8, "cpu": 0.9}  # context, kernels and libraries
 
 
@@ -124,9 +126,9 @@ def _previews(config: TrainConfig, steps: int) -> int:
 
 
 def _tokens(config: TrainConfig, model: catalog.ModelSpec) -> int:
-    pixel_multiple = catalog.FAMILIES[model.family].pixel_multiple
+    token_pixels = catalog.FAMILIES[model.family].token_pixels
     largest = max(*resolutions(config.data), *(side for one in config.data.sets for side in one.resolution), 0)
-    return (largest // pixel_multiple) ** 2 + model.text_tokens
+    return (largest // token_pixels) ** 2 + model.text_tokens
 
 
 def _guess_step_s(config: TrainConfig, machine: Machine, model: catalog.ModelSpec, tokens: int) -> float:
@@ -136,7 +138,8 @@ def _guess_step_s(config: TrainConfig, machine: Machine, model: catalog.ModelSpe
         passes = 2 * passes + 2  # the same again under another word, and a forward of the base
     batch = config.schedule.batch_size * config.schedule.gradient_accumulation
     work = passes * model.denoiser_params * 1e9 * tokens * batch
-    return FIXED_STEP_S[machine.device] + work / FLOPS[machine.device]
+    fixed = FIXED_STEP_S[machine.device] + LAYER_STEP_S[machine.device] * model.layers
+    return fixed + work / FLOPS[machine.device]
 
 
 def _start_s(model: catalog.ModelSpec) -> float:
@@ -167,6 +170,8 @@ def _memory_gib(config: TrainConfig, machine: Machine, model: catalog.ModelSpec,
     training = stored + unpacked + adapter + activations
     if config.data.cache_text == "none":
         training += model.text_params * 1e9 * compute
+    elif config.adapter.text_encoders:
+        training += model.clip_params * 1e9 * compute
     return max(training, encoders) / GIB + OVERHEAD_GIB[machine.device]
 
 
@@ -180,7 +185,7 @@ def _disk_gib(config: TrainConfig, model: catalog.ModelSpec, steps: int, preview
 
 
 def _texts_gib(config: TrainConfig, model: catalog.ModelSpec, pictures: int) -> float:
-    """Encoded captions: 4096 numbers a token in half precision, in as many variants as are asked for."""
+    """Encoded captions in half precision, in as many variants as are asked for."""
     is_random = config.captions.shuffle or config.captions.tag_dropout > 0
     texts = pictures * (config.captions.variants if is_random else 1)
-    return texts * model.text_tokens * 4096 * 2 / GIB
+    return texts * model.text_tokens * model.text_width * 2 / GIB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from trainers import catalog
 from trainers.config import Model
 from trainers.families.base import Part, Runtime
-from trainers.weights.open import open_model
+from trainers.weights.open import open_model, open_skeleton
 from trainers.weights.source import ModelSource, stamp
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -72,18 +73,25 @@ def open_frozen(source: ModelSource, name: str, cls: Any, runtime: Runtime) -> A
 
 def open_denoiser(source: ModelSource, name: str, cls: Any, runtime: Runtime, keep: tuple[str, ...] = ()) -> nn.Module:
     """The frozen denoiser, ready to be trained. keep: patterns of layers that stay out of 8-bit storage, beside those
-    that diffusers leaves out."""
+    that diffusers leaves out and convolutions."""
     model: Any = open_model(source, name, cls, runtime.dtype)
     if runtime.quantize == "fp8":
+        own = model._skip_layerwise_casting_patterns or ()
         # before the move, so that the device never holds more than the 8-bit weights
         model.enable_layerwise_casting(
             torch.float8_e4m3fn,
             runtime.dtype,
-            skip_modules_pattern=(*(model._skip_layerwise_casting_patterns or ()), "^proj_in$", "^proj_out$", *keep),
+            skip_modules_pattern=(*own, "^proj_in$", "^proj_out$", *keep, *_convolutions(model)),
         )
     if runtime.gradient_checkpointing:
         model.enable_gradient_checkpointing(checkpoint_block)
     return model.to(runtime.device)
+
+
+def _convolutions(model: nn.Module) -> list[str]:
+    """Patterns of their names. The backward pass of a convolution reads the very weight, which is in 8 bits again by
+    then; that of a linear layer reads a view of what it was."""
+    return [f"^{re.escape(name)}$" for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
 
 
 def checkpoint_block(block: nn.Module, *args: Any) -> Any:
@@ -97,10 +105,12 @@ def checkpoint_block(block: nn.Module, *args: Any) -> Any:
 
 def open_vae(source: ModelSource, config: Model, runtime: Runtime) -> AutoencoderKL:
     """The VAE, in fp32 where the run is in fp16 and the VAE says that it overflows."""
-    vae: AutoencoderKL = open_model(source, "vae", AutoencoderKL, torch.float32)
-    overflows = runtime.dtype == torch.float16 and vae.config.force_upcast
-    automatic = torch.float32 if overflows else runtime.dtype
-    return vae.to(runtime.device, DTYPES.get(config.vae_precision, automatic))
+    dtype = DTYPES.get(config.vae_precision, runtime.dtype)
+    if config.vae_precision == "auto" and dtype == torch.float16:
+        overflows = open_skeleton(source, "vae", AutoencoderKL).config.force_upcast
+        dtype = torch.float32 if overflows else dtype
+    vae: AutoencoderKL = open_model(source, "vae", AutoencoderKL, dtype)
+    return vae.to(runtime.device)
 
 
 @torch.no_grad()
