@@ -5,6 +5,7 @@ A new family is one maker in `tests.tiny`, its kinds in KINDS, and what its pipe
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable
@@ -19,9 +20,10 @@ from torch import Tensor
 
 from tests.tiny import make_flux, make_sd3, make_sd15, make_sdxl
 from tests.training import make_bench
-from trainers import catalog
+from trainers import catalog, resolve
 from trainers.adapters import Adapter
 from trainers.config import Adapter as AdapterConfig
+from trainers.export import save_adapter
 from trainers.families import load_family
 from trainers.families.base import Conditioning, ModelFamily, SampleRequest
 from trainers.objectives.base import Denoiser
@@ -257,3 +259,61 @@ def test_skeleton_has_the_shapes_of_what_is_loaded(family: ModelFamily) -> None:
     for component, module in family.adapted().items():
         mine = {key: tensor.shape for key, tensor in skeleton[component].state_dict().items()}
         assert mine == {key: tensor.shape for key, tensor in module.state_dict().items()}
+
+
+# --------------------------------------------------------------------------- the file
+
+
+def loadable(spec: catalog.FamilySpec) -> list[catalog.Layout]:
+    """Layouts that diffusers loads. Its converter of kohya's FLUX files knows the published sizes alone: these are
+    compared in `test_lora_real_shapes`."""
+    layouts: list[catalog.Layout] = [layout for layout in spec.layouts if "diffusers" in spec.loads_in[layout]]
+    return [layout for layout in layouts if (spec.title, layout) != (catalog.FAMILIES["flux"].title, "kohya")]
+
+
+def disturb(adapter: Adapter) -> None:
+    """Weights as after some training: lora_B is no longer zero."""
+    rng = torch.Generator().manual_seed(4)
+    for parameter in adapter.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=rng)
+
+
+@torch.no_grad()
+def output(family: ModelFamily, cond: Conditioning) -> Tensor:
+    noisy = torch.randn(2, family.latent_channels, 8, 12, generator=torch.Generator().manual_seed(6))
+    return family.predict(noisy, torch.tensor([0.3005, 0.8005]), framed(family, cond))
+
+
+@pytest.mark.parametrize("layout", catalog.LAYOUTS)
+def test_file_loaded_by_diffusers_changes_the_output_as_the_live_adapter_does(
+    name: str, folder: Path, tmp_path: Path, layout: catalog.Layout
+) -> None:
+    """On the denoiser and on the text encoders, with alpha twice the rank: a lost scale would halve the change."""
+    if layout not in loadable(catalog.FAMILIES[name]):
+        assert layout != catalog.FAMILIES[name].layouts[0], "the usual file of every family must load in diffusers"
+        return
+    settings = {"adapter": {"rank": 4, "alpha": 8.0, "text_encoders": True}, "save": {"dtype": "fp32"}}
+    bench = make_bench(tmp_path, folder, tmp_path, **settings, captions={"trigger": "zota"})
+    config = resolve.with_changes(bench.config, {"save": {"layout": layout}})
+    family = load_family(config, dataclasses.replace(bench.runtime, train_text=True))
+    family.load("text")
+    cond = family.encode_prompt(PROMPTS)
+    for part in ("denoiser", "trained_text"):
+        family.load(part)
+    base = output(family, cond)
+    adapter = Adapter(family.adapted(), config.adapter, family.lora_targets(config.adapter.targets), seed=0)
+    assert torch.equal(output(family, cond), base), "a fresh adapter draws what the base draws"
+    disturb(adapter)
+    live = output(family, cond) - base
+    with adapter.disabled():
+        assert torch.equal(output(family, cond), base)
+    file = tmp_path / "lora.safetensors"
+    save_adapter(file, adapter, family, config, steps=1, pictures=1)
+
+    pipe = DiffusionPipeline.from_pretrained(folder)
+    pipe.load_lora_weights(file)
+    for part in family._parts._loaded.values():  # type: ignore[attr-defined]
+        part.update({component: getattr(pipe, component) for component in part if component in family.adapted()})
+    theirs = output(family, cond) - base
+    assert live.norm() > 0.01 * base.norm()
+    assert (theirs - live).norm() < 1e-3 * live.norm()

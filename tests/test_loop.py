@@ -224,7 +224,7 @@ def test_preservation_keeps_other_words_nearer_to_the_base(tmp_path: Path, base:
         family, dataset = bench.prepare()
         family.load("denoiser")
         batch = dataset.batch(0)
-        denoiser = Denoiser(family, Adapter(family.denoiser, bench.config.adapter, family.lora_targets("all"), 0))
+        denoiser = Denoiser(family, Adapter(family.adapted(), bench.config.adapter, family.lora_targets("all"), 0))
         denoiser.adapter.load(result.adapter.state())
         cond = dataset.conditioning(["cube"] * len(batch.ids))
         noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))

@@ -32,11 +32,21 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("machine", [LAPTOP, CARD_24, OLD_CARD], ids=lambda machine: machine.name)
 @pytest.mark.parametrize("base", ["sandbox", "flux-dev", "flux-schnell"])
-def test_resolve_is_idempotent_and_leaves_only_the_shift_open(base: str, machine: Machine) -> None:
-    config = resolved({"model": {"base": base}}, machine)
-    assert resolve.resolve(config, machine) == config
-    values = config.model_dump()
-    assert [p.path for p in parameters() if values[p.section][p.name] == "auto"] == ["noise.shift"]
+def test_resolve_is_idempotent_and_leaves_only_what_pictures_and_weights_decide(base: str, machine: Machine) -> None:
+    of_the_base = ["model.vae_precision", "model.prediction", "noise.shift", "noise.shift_kind", "noise.zero_snr"]
+    for text_encoders, more in ((True, []), (False, ["optimizer.text_encoder_learning_rate"])):
+        config = resolved({"model": {"base": base}, "adapter": {"text_encoders": text_encoders}}, machine)
+        assert resolve.resolve(config, machine) == config
+        values = config.model_dump()
+        open_ones = [p.path for p in parameters() if values[p.section][p.name] == "auto"]
+        assert sorted(open_ones) == sorted([*of_the_base, *more])
+
+
+def test_text_encoders_learn_half_as_fast_unless_told() -> None:
+    values: dict[str, Any] = {"adapter": {"text_encoders": True}, "optimizer": {"learning_rate": 0.002}}
+    assert resolved(values).optimizer.text_encoder_learning_rate == 0.001
+    values["optimizer"]["text_encoder_learning_rate"] = 0.5
+    assert resolved(values).optimizer.text_encoder_learning_rate == 0.5
 
 
 def test_resolve_keeps_what_was_given() -> None:
@@ -129,7 +139,7 @@ def test_name_that_exists_gets_the_next_free_number_only_when_it_is_automatic(da
     [
         ({"data": {"resolution": 1000}, "model": {"base": "flux-dev"}}, "data.resolution", "Use 992 or 1008."),
         ({"adapter": {"targets": "everything"}}, "adapter.targets", "Sets: mmdit, all, all+ffs"),
-        ({"model": {"family": "flax"}}, "model.family", "Families: flux."),
+        ({"model": {"family": "flax"}}, "model.family", "Families: flux, sd15, sdxl, sd3."),
         ({"model": {"base": "sandbx"}}, "model.base", "Did you mean sandbox?"),
     ],
 )

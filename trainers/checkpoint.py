@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from trainers.errors import AtelierError
 from trainers.rundir import RunDir
 
 FILE = "state.pt"
+
+Export = Callable[[Adapter, int, Path], None]  # adapter, step, file to write
 
 
 @dataclass
@@ -46,8 +49,11 @@ class TrainState:
         self.step = saved["step"]
 
 
-def save(run: RunDir, state: TrainState, keep_last: int) -> Path:
-    """Write `checkpoints/step-NNNNNN` and delete the oldest beyond `keep_last` (0 keeps all)."""
+def save(run: RunDir, state: TrainState, keep_last: int, export: Export | None = None) -> Path:
+    """Write `checkpoints/step-NNNNNN` and delete the oldest beyond `keep_last` (0 keeps all).
+
+    export: writes the adapter file beside the state, so that a checkpoint can be used as it is.
+    """
     target = run.checkpoint(state.step)
     if target.exists():
         return target
@@ -58,6 +64,8 @@ def save(run: RunDir, state: TrainState, keep_last: int) -> Path:
         torch.save(state.state_dict(), file)
         file.flush()
         os.fsync(file.fileno())
+    if export:
+        export(state.adapter, state.step, draft / f"{run.path.name}-{state.step:06d}.safetensors")
     draft.rename(target)
     if keep_last:
         for old in run.whole_checkpoints()[:-keep_last]:

@@ -59,8 +59,11 @@ def train(
     control: Control,
     *,
     resume: bool = False,
+    export: checkpoint.Export | None = None,
 ) -> RunResult:
     """Train an adapter on an encoded dataset; previews, validation and checkpoints go to the run folder.
+
+    export: writes the adapter file that each checkpoint holds.
 
     A run that was stopped and resumed takes the same steps as one that was not.
     """
@@ -87,7 +90,7 @@ def train(
 
     def save() -> None:
         emit(PhaseChanged("saving", f"step {state.step}"))
-        path = checkpoint.save(run, state, config.save.keep_last)
+        path = checkpoint.save(run, state, config.save.keep_last, export)
         emit(CheckpointSaved(state.step, path.relative_to(run.path).as_posix()))
 
     for module in family.adapted().values():

@@ -17,9 +17,9 @@ def make_optimizer(config: OptimizerConfig, groups: dict[str, list[nn.Parameter]
 
     groups: "denoiser" and "text", each with a learning rate of its own; one may be empty.
     """
-    rates = {"denoiser": float(config.learning_rate), "text": float(config.text_encoder_learning_rate)}
+    rates = {"denoiser": config.learning_rate, "text": config.text_encoder_learning_rate}
     return torch.optim.AdamW(
-        [{"params": group, "lr": rates[name]} for name, group in groups.items() if group],
+        [{"params": group, "lr": float(rates[name])} for name, group in groups.items() if group],
         betas=(config.beta1, config.beta2),
         eps=config.eps,
         weight_decay=config.weight_decay,

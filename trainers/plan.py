@@ -180,8 +180,10 @@ def _disk_gib(config: TrainConfig, model: catalog.ModelSpec, steps: int, preview
     every = config.save.every_steps
     made = 1 + (steps - 1) // every if every else 1
     kept = min(made, config.save.keep_last) if config.save.keep_last else made
-    checkpoints = (kept + 1) * adapter * 12  # weight and two moments in fp32; one more while the next is written
-    return (checkpoints + previews * 2e6 + adapter * BYTES[config.save.dtype]) / GIB
+    file = adapter * BYTES[config.save.dtype]
+    # weight and two moments in fp32, and the file; one more while the next is written
+    checkpoints = (kept + 1) * (adapter * 12 + file)
+    return (checkpoints + previews * 2e6 + file) / GIB
 
 
 def _texts_gib(config: TrainConfig, model: catalog.ModelSpec, pictures: int) -> float:

@@ -6,6 +6,7 @@ Reads the folder's config, writes its events, checkpoints, previews and the adap
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import signal
@@ -18,6 +19,7 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
 
 import psutil
+from PIL import Image
 
 from trainers import catalog, preflight, resolve
 from trainers.config import TrainConfig
@@ -38,7 +40,10 @@ from trainers.machine import detect
 from trainers.rundir import Command, EventLog, Heartbeat, RunDir, read_lines
 
 if TYPE_CHECKING:
+    from trainers.adapters import Adapter
+    from trainers.checkpoint import Export
     from trainers.data.dataset import Dataset
+    from trainers.data.folder import Scan
     from trainers.families.base import ModelFamily, Runtime
     from trainers.loop import RunResult
 
@@ -143,10 +148,6 @@ def explain(error: Exception) -> tuple[str, str]:
             "The base model could not be downloaded.",
             "Check the network. A gated model needs its licence accepted on huggingface.co, and `hf auth login`.",
         )
-    if type(error).__name__ in ("GatedRepoError", "RepositoryNotFoundError"):
-        return str(error).splitlines()[
-            0
-        ], "Accept the model's licence on huggingface.co, and sign in with `hf auth login`."
     return f"{type(error).__name__}: {error}", "The log has the details."
 
 
@@ -165,23 +166,24 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
     emit(PhaseChanged("loading", "libraries"))
     quiet_libraries()
     from trainers.data.dataset import Dataset
-    from trainers.export import save_adapter
     from trainers.families import load_family
     from trainers.loop import train
     from trainers.objectives import make_objective
+    from trainers.weights.hub import fetch
 
     runtime = make_runtime(config)
+    fetch(config.model, lambda file, done, total: emit(PhaseChanged("downloading", file, done, total)))
     family = load_family(config, runtime)
     dataset = Dataset(report.scan, config, family, runtime.device, run.path)
     probe = _probe(config)
-    texts = (*config.sample.prompts, *(probe.prompts() if probe else ()))
+    texts = (*config.sample.prompts, config.sample.negative, *(probe.prompts() if probe else ()))
     dataset.encode(texts, lambda what, done, total: emit(PhaseChanged("caching", what, done, total)))
 
-    objective = make_objective(config.objective)
-    result = train(config, family, objective, dataset, run, runtime, emit, control, resume=resume)
+    objective, export = make_objective(config), _exporter(run, config, family, report.scan, len(dataset.samples))
+    result = train(config, family, objective, dataset, run, runtime, emit, control, resume=resume, export=export)
 
     path = run.adapter(config.run.name)
-    save_adapter(path, result.adapter, family, config, result.step, len(dataset.samples))
+    export(result.adapter, result.step, path)
     summary = ""
     if probe and not result.stopped:
         summary = _measure(probe, config, family, dataset, result, emit)
@@ -189,6 +191,26 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
         dataset.forget_texts()
     emit(RunFinished(result.step, path.name, round(time.monotonic() - begun, 1), result.stopped, summary))
     return EXIT_STOPPED if result.stopped else EXIT_DONE
+
+
+def _exporter(run: RunDir, config: TrainConfig, family: ModelFamily, scan: Scan, pictures: int) -> Export:
+    """What writes an adapter file with all that is known of it. Captions that are sentences are no tags."""
+    from trainers.data.tags import frequencies, is_tags
+    from trainers.export import save_adapter
+    from trainers.weights.identity import base_hash
+    from trainers.weights.source import source_of
+
+    captions = ["\n".join(picture.lines) for picture in scan.pictures if picture.lines]
+    tags = frequencies(caption for caption in captions if is_tags(caption))
+    known = {"tags": tags, "base_hash": base_hash(source_of(config.model))}
+
+    def export(adapter: Adapter, step: int, path: Path) -> None:
+        newest = max(run.samples.glob("step-*-00.png"), default=None)
+        with contextlib.ExitStack() as stack:
+            thumbnail = stack.enter_context(Image.open(newest)) if newest else None
+            save_adapter(path, adapter, family, config, step, pictures, thumbnail=thumbnail, **known)
+
+    return export
 
 
 def make_runtime(config: TrainConfig) -> Runtime:
@@ -202,11 +224,14 @@ def make_runtime(config: TrainConfig) -> Runtime:
     name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "cuda":
         torch.set_float32_matmul_precision("high")
+        # cuDNN's attention breaks off with an illegal memory access in FLUX's backward pass (torch 2.11 on an H100)
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return Runtime(
         device=torch.device(name),
         dtype=DTYPES[config.model.precision],
         quantize=config.memory.quantize,
         gradient_checkpointing=config.memory.gradient_checkpointing == "on",
+        train_text=config.adapter.text_encoders,
     )
 
 
