@@ -139,7 +139,9 @@ def main() -> None:
     quiet_libraries()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "peft"))
     print(f"{torch.cuda.get_device_name()}; {versions}; batch 1, rank 16, bf16 unless told", flush=True)
-    print(f"{'case':28}{'px':>6}{'encoding':>10}{'training':>10}{'forecast':>10}{'step':>9}{'forecast':>10}", flush=True)
+    print(
+        f"{'case':28}{'px':>6}{'encoding':>10}{'training':>10}{'forecast':>10}{'step':>9}{'forecast':>10}", flush=True
+    )
     for name in args.cases or CASES:
         case = CASES[name]
         found = measure(case, args.steps)

@@ -1,6 +1,7 @@
 """Every family against diffusers' own pipeline, on small random weights in the real classes.
 
-A new family is one maker in `tests.tiny`, its kinds in KINDS, and what its pipeline calls things in the functions below.
+A new family is one maker in `tests.tiny`, its kinds in KINDS, and what its pipeline calls things in the functions
+below.
 """
 
 from __future__ import annotations

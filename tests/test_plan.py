@@ -172,11 +172,11 @@ def test_previews_take_time() -> None:
     [(250, 2, 2), (250, 0, 4), (250, 10, 4), (0, 4, 1), (5000, 4, 1)],
 )
 def test_disk_holds_the_kept_checkpoints_and_the_one_being_written(every: int, keep: int, checkpoints: int) -> None:
-    """1000 steps with one every 250 make 4; each holds the weight and two moments of 4 bytes."""
+    """1000 steps with one every 250 make 4; each holds the weight and two moments of 4 bytes, and the file of 2."""
     config = flux(save={"every_steps": every, "keep_last": keep}, schedule={"max_steps": 1000})
     adapter = plan.adapter_params(config, catalog.MODELS["flux-dev"])
     without_pictures = plan.forecast(config, CARD_24, 0)
-    expected = (checkpoints + 1) * adapter * 12 + adapter * 2
+    expected = (checkpoints + 1) * adapter * (12 + 2) + adapter * 2
     assert without_pictures.disk_gib * GIB == pytest.approx(expected)
 
 

@@ -138,7 +138,7 @@ def test_unknown_prediction_is_refused() -> None:
 def test_mode_sampling_prefers_the_middle_and_stays_in_range() -> None:
     """1 - u - s (cos^2(pi u / 2) - 1 + u) at s = 1.29: the middle third holds more than a third, the ends less."""
     drawn = torch.cat([sample_sigma("mode", 0, 1, 1.0, generator(i), 1.29) for i in range(3000)])
-    assert 0 <= drawn.min() and drawn.max() <= 1
+    assert drawn.min() >= 0 and drawn.max() <= 1
     assert ((drawn > 1 / 3) & (drawn < 2 / 3)).float().mean() > 0.5
     even = torch.cat([sample_sigma("mode", 0, 1, 1.0, generator(i), 0.0) for i in range(3000)])
     assert ((even > 1 / 3) & (even < 2 / 3)).float().mean().item() == pytest.approx(1 / 3, abs=0.03)

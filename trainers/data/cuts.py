@@ -73,7 +73,7 @@ def _digest(path: Path, changed_ns: int) -> str:
 
 
 class Encoder:
-    """Turns cuts into cache entries: latents [C,h,w] fp32, framing [6], and a mask [1,h,w] where the picture has one."""
+    """Turns cuts into cache entries: latents [C,h,w] fp32, framing [6], and a mask [1,h,w] where there is one."""
 
     def __init__(self, family: ModelFamily, sources: tuple[Source, ...], data: Data) -> None:
         self._family, self._sources, self._data = family, sources, data

@@ -80,7 +80,7 @@ TEXT_TARGETS = r".*\.self_attn\.(q_proj|k_proj|v_proj|out_proj)"
 
 
 def lora_targets(spec: catalog.FamilySpec, scope: str) -> dict[str, str | list[str]]:
-    """Of every component that can be trained. scope: a named set of the denoiser's layers, or endings of their names."""
+    """Of every component that can be trained. scope: a named set of the denoiser's layers, or endings of names."""
     named = spec.targets.get(scope)
     of_denoiser = named.pattern if named else [ending.strip() for ending in scope.split(",")]
     encoders = {encoder.component: TEXT_TARGETS for encoder in spec.text_encoders if encoder.trainable}
@@ -131,7 +131,7 @@ class ModelFamily(Protocol):
     def shift(self, height: int, width: int, kind: str = "auto") -> float:
         """The family's own shift of noise levels for latents of this height and width.
 
-        kind: "static" is the scheduler's number, "resolution" follows the size, "auto" is what the model's sampler does.
+        kind: "static" is the scheduler's number, "resolution" follows the size, "auto" is as the model's sampler does.
         """
         ...
 

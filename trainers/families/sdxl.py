@@ -120,7 +120,9 @@ class Family:
         )
         pipe.set_progress_bar_config(disable=True)
         device, dtype = self._runtime.device, self._runtime.dtype
-        cond, negative = (self._read(one).to(device, dtype) if one else None for one in (request.cond, request.negative))
+        cond, negative = (
+            self._read(one).to(device, dtype) if one else None for one in (request.cond, request.negative)
+        )
         latents = pipe(
             prompt_embeds=cond["words"],
             pooled_prompt_embeds=cond["pooled"],

@@ -40,7 +40,7 @@ class Huber:
         return 2 * scale * ((difference.square() + c.square()).sqrt() - c)
 
     def threshold(self, sigma: Tensor, process: NoiseProcess) -> Tensor:
-        """c at each noise level, [B]: constant; exponential c^sigma; snr (1 - c) / (1 + s)^2 + c with s = 1/sqrt(snr)."""
+        """c at each noise level, [B]: constant; exponential c^sigma; snr (1 - c) / (1 + s)^2 + c, s = 1 / sqrt(snr)."""
         if self.schedule == "constant":
             return torch.full_like(sigma, self.c)
         if self.schedule == "exponential":
