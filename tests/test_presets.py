@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from app.ui import forms
 from tests.machines import CARD_24, LAPTOP
-from trainers import plan, resolve
+from trainers import catalog, fitting, plan, resolve
 from trainers.config import TrainConfig
 from trainers.machine import Machine
 from trainers.parameters import by_path
 from trainers.paths import PRESETS
+from trainers.presets import PresetInfo, presets
 
 FILES = sorted(PRESETS.glob("*.toml"))
+INFOS = presets(Path("no own ones"))
+FOR_GOALS = [info for info in INFOS if info.goal]
+CARDS = [info for info in INFOS if re.search(r", \d+ GB$", info.title)]
 # how long and how often: such numbers say themselves what they do
 SELF_EVIDENT = {"max_steps", "max_epochs", "batch_size", "every_steps", "keep_last", "schema_version"}
 
@@ -63,12 +68,63 @@ def test_a_number_without_a_comment_is_found(tmp_path: Path) -> None:
         test_every_number_of_a_preset_is_explained(file)
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if re.search(r"-\d+gb$", f.stem)], ids=lambda file: file.stem)
-def test_preset_named_for_a_card_fits_it_with_room_to_spare(file: Path) -> None:
-    memory_gib = float(re.search(r"-(\d+)gb$", file.stem)[1])  # type: ignore[index]
+@pytest.mark.parametrize("info", CARDS, ids=lambda info: info.name)
+def test_preset_made_for_a_card_fits_it_with_room_to_spare(info: PresetInfo) -> None:
+    memory_gib = float(re.search(r"(\d+) GB$", info.title)[1])  # type: ignore[index]
+    named = re.search(r"-(\d+)gb$", info.name)
+    assert named is None or float(named[1]) == memory_gib
     card = Machine("cuda", "card", memory_gib, 64.0, 8, bf16=True)
-    need = plan.forecast(resolve.resolve(load(file), card), card, 50).memory_gib
+    need = plan.forecast(resolve.resolve(resolve.validate(info.values), card), card, 50).memory_gib
     assert need < 0.8 * memory_gib, "the desktop, previews and fragments of memory take their share"
+
+
+def test_every_real_preset_says_what_card_it_is_for() -> None:
+    assert {info.name for info in INFOS} - {info.name for info in CARDS} == {"sandbox"}
+
+
+def test_every_model_has_a_preset_and_every_family_all_goals() -> None:
+    assert {forms.get(info.values, "model.base") for info in INFOS} == set(catalog.MODELS)
+    goals: dict[str, set[str]] = {family: set() for family in catalog.FAMILIES}
+    for info in FOR_GOALS:
+        goals[catalog.family_of(forms.get(info.values, "model.base"))].add(info.goal)
+    assert set(map(frozenset, goals.values())) == {frozenset(["style", "character", "object"])}
+
+
+@pytest.mark.parametrize("info", FOR_GOALS, ids=lambda info: info.name)
+def test_preset_for_a_goal_is_what_the_form_calls_so(info: PresetInfo) -> None:
+    assert forms.goal_of(info.values) == info.goal
+    family = forms.family(info.values)
+    assert family is not None
+    for path, value in forms.for_goal(info.goal, family).items():
+        shown = forms.get(info.values, path)
+        assert (family.timestep_sampling if shown == "auto" else shown) == (
+            family.timestep_sampling if value == "auto" else value
+        )
+
+
+@pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
+def test_preset_says_nothing_that_its_family_cannot_use(info: PresetInfo) -> None:
+    family = forms.family(info.values)
+    assert family is not None
+    assert fitting.hidden_paths(family).keys() & set(forms.modified(info.values, {})) == set()
+
+
+def test_no_two_presets_differ_in_one_value_alone() -> None:
+    for number, one in enumerate(INFOS):
+        for other in INFOS[number + 1 :]:
+            assert len(forms.modified(one.values, other.values)) > 2, (one.name, other.name)
+
+
+def test_goals_differ_where_it_matters() -> None:
+    """Looks get more room and little noise, persons a name that is kept apart from others, things few steps."""
+    by_name = {info.name: info.values for info in INFOS}
+    for family in ("sd15", "sdxl", "flux", "sd35"):
+        style, character, thing = (by_name[f"{family}-{goal}"] for goal in ("style", "character", "object"))
+        assert forms.get(style, "adapter.rank") >= forms.get(character, "adapter.rank")
+        assert forms.get(style, "noise.logit_mean") < 0 < forms.get(style, "captions.dropout")
+        assert forms.get(character, "adapter.text_encoders") or forms.get(character, "objective.preservation")
+        steps = [forms.get(values, "schedule.max_steps") for values in (thing, character, style)]
+        assert steps == sorted(steps)
 
 
 def test_sandbox_needs_nothing_but_the_program() -> None:

@@ -11,6 +11,12 @@ from typing import Literal, get_args
 
 from trainers.errors import ConfigError
 from trainers.paths import ASSETS, locate
+from trainers.weights.cached import snapshot
+from trainers.weights.header import WeightsError, read_header
+from trainers.weights.recognise import Recognised, recognise
+
+CONFIGS = ASSETS / "configs"  # of the published models, by name: diffusers folders without weights
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # parts of pipelines that training does not need
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,9 @@ class ModelSpec:
     denoiser_params: float
     packable: float  # share of the denoiser that 8-bit storage takes; norms and modulations stay as they are
     text_params: float
+    clip_params: float  # of these, in encoders that an adapter can be put on
     vae_params: float
-    layers: int  # transformer blocks
+    layers: int  # transformer blocks; of a UNet as many as take its memory (`python -m benchmarks.families`)
     width: int  # numbers per token
     text_tokens: int
     text_width: int  # numbers per token of an encoded caption
@@ -270,6 +277,7 @@ MODELS: dict[str, ModelSpec] = {
         denoiser_params=0.0023,
         packable=0.65,
         text_params=0.0002,
+        clip_params=0.0001,
         vae_params=0.001,
         layers=6,
         width=128,
@@ -295,6 +303,7 @@ MODELS: dict[str, ModelSpec] = {
         denoiser_params=11.901,
         packable=0.727,
         text_params=4.885,
+        clip_params=0.123,
         vae_params=0.084,
         layers=57,
         width=3072,
@@ -318,6 +327,7 @@ MODELS: dict[str, ModelSpec] = {
         denoiser_params=11.891,
         packable=0.727,
         text_params=4.885,
+        clip_params=0.123,
         vae_params=0.084,
         layers=57,
         width=3072,
@@ -339,10 +349,11 @@ MODELS: dict[str, ModelSpec] = {
         download_gib=6.5,
         native_resolution=1024,
         denoiser_params=2.567,
-        packable=0.9998,
+        packable=0.867,
         text_params=0.818,
+        clip_params=0.818,
         vae_params=0.084,
-        layers=70,
+        layers=96,
         width=1280,
         text_tokens=77,
         text_width=2048,
@@ -362,10 +373,11 @@ MODELS: dict[str, ModelSpec] = {
         download_gib=2.0,
         native_resolution=512,
         denoiser_params=0.86,
-        packable=0.9998,
+        packable=0.312,
         text_params=0.123,
+        clip_params=0.123,
         vae_params=0.084,
-        layers=32,
+        layers=62,
         width=960,
         text_tokens=77,
         text_width=768,
@@ -387,6 +399,7 @@ MODELS: dict[str, ModelSpec] = {
         denoiser_params=2.243,
         packable=0.658,
         text_params=5.581,
+        clip_params=0.818,
         vae_params=0.084,
         layers=24,
         width=1536,
@@ -395,7 +408,7 @@ MODELS: dict[str, ModelSpec] = {
         sample_steps=28,
         sample_guidance=4.5,
         rank=16,
-        learning_rate=5e-5,
+        learning_rate=3e-5,
     ),
     "sd35-large": ModelSpec(
         title="Stable Diffusion 3.5 large",
@@ -410,6 +423,7 @@ MODELS: dict[str, ModelSpec] = {
         denoiser_params=8.057,
         packable=0.6665,
         text_params=5.581,
+        clip_params=0.818,
         vae_params=0.084,
         layers=38,
         width=2432,
@@ -418,7 +432,7 @@ MODELS: dict[str, ModelSpec] = {
         sample_steps=28,
         sample_guidance=4.5,
         rank=16,
-        learning_rate=5e-5,
+        learning_rate=3e-5,
     ),
     "sd3-medium": ModelSpec(
         title="Stable Diffusion 3 medium",
@@ -433,6 +447,7 @@ MODELS: dict[str, ModelSpec] = {
         denoiser_params=2.028,
         packable=0.667,
         text_params=5.581,
+        clip_params=0.818,
         vae_params=0.084,
         layers=24,
         width=1536,
@@ -447,7 +462,7 @@ MODELS: dict[str, ModelSpec] = {
 
 
 def source_of(base: str) -> str:
-    """What the loaders open: a folder (absolute) or a Hugging Face id."""
+    """What the loaders open: a file or folder (absolute), or a Hugging Face id."""
     if base in MODELS:
         source = MODELS[base].source
         return str(ASSETS.parent / source) if MODELS[base].built_in else source
@@ -455,29 +470,77 @@ def source_of(base: str) -> str:
     return str(path) if os.path.exists(path) else base
 
 
-def family_of(base: str) -> str:
-    """The family of a model name, folder or Hugging Face id of the table. Raises ConfigError for others."""
-    if base in MODELS:
-        return MODELS[base].family
-    for model in MODELS.values():
-        if model.source == base:
-            return model.family
+def family_of(base: str, told: str = "auto") -> str:
+    """The family of a model name, file, folder or Hugging Face id.
+
+    told: the family that a person chose; it counts for ids that are not on this machine. Raises ConfigError for a base
+    that is unknown, damaged, of no family that can be trained, or of another one than was told.
+    """
+    if told not in ("auto", *FAMILIES):
+        raise ConfigError("model.family", f"there is no family {told!r}.", f"Families: {', '.join(FAMILIES)}.")
+    family, title = _recognised(base, told)
+    if not family and told != "auto":
+        return told
+    if not family:
+        near = difflib.get_close_matches(base, MODELS, 1)
+        known = f"Did you mean {near[0]}?" if near else f"Known models: {', '.join(MODELS)}."
+        raise ConfigError(
+            "model.base",
+            f"{base!r} is neither a known model nor a file or folder that exists.",
+            f"{known} For another Hugging Face id set model.family too.",
+        )
+    if told not in ("auto", family):
+        raise ConfigError("model.family", f"this is {title}; choose {family}.", "Or leave it at auto.")
+    return family
+
+
+def _recognised(base: str, told: str) -> tuple[str, str]:
+    """(family, what it is called); empty for a base that is nowhere on this machine.
+
+    Empty, too, for a folder without an index whose family was told: the preflight says what it lacks.
+    """
+    known = MODELS.get(base) or _by_source(base)
+    if known:
+        return known.family, known.title
     source = source_of(base)
-    if os.path.isabs(source) and os.path.exists(source):
-        return _family_of_folder(Path(source))
-    near = difflib.get_close_matches(base, MODELS, 1)
-    known = f"Did you mean {near[0]}?" if near else f"Known models: {', '.join(MODELS)}."
-    raise ConfigError(
-        "model.base",
-        f"{base!r} is neither a known model nor a folder that exists.",
-        f"{known} For another Hugging Face id set model.family too.",
-    )
+    if os.path.isfile(source):
+        found = recognised_base(source)
+        return found.family, found.title
+    folder = Path(source) if os.path.isdir(source) else snapshot(base)
+    if folder is None or (told != "auto" and not (folder / "model_index.json").is_file()):
+        return "", ""
+    family = _family_of_folder(folder)
+    return family, f"a {FAMILIES[family].title} model"
+
+
+def recognised_base(path: str) -> Recognised:
+    """What a checkpoint file is. Raises ConfigError for a damaged one, and for one that is no model to train on."""
+    try:
+        found = recognise(read_header(path))
+    except WeightsError as error:
+        raise ConfigError("model.base", error.message, error.hint) from error
+    if found.kind == "base":
+        return found
+    name = os.path.basename(path)
+    if found.kind == "unknown":
+        hint = f"Families: {', '.join(FAMILIES)}."
+        raise ConfigError("model.base", f"{name} is {found.title}, which cannot be trained yet.", hint)
+    places = {"vae": "model.vae", "text_encoder": "model.text_encoders", "lora": "adapter.resume_from"}
+    raise ConfigError("model.base", f"{name} is {found.title}, not a model.", f"It belongs in {places[found.kind]}.")
+
+
+def _by_source(base: str) -> ModelSpec | None:
+    return next((model for model in MODELS.values() if model.source == base), None)
 
 
 def _family_of_folder(folder: Path) -> str:
     index = folder / "model_index.json"
     if not index.is_file():
-        raise ConfigError("model.base", f"{folder} has no model_index.json.", "Give a folder in diffusers layout.")
+        raise ConfigError(
+            "model.base",
+            f"{folder} has no model_index.json.",
+            "Give a folder in diffusers layout, or a checkpoint file.",
+        )
     try:
         pipeline = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
@@ -494,12 +557,36 @@ def missing_parts(folder: Path) -> list[str]:
     """Parts that the model_index.json of a diffusers folder names and that the folder lacks."""
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     named = (part for part, classes in index.items() if isinstance(classes, list) and any(classes))
-    return [part for part in named if not (folder / part).is_dir()]
+    return [part for part in named if part not in UNUSED and not (folder / part).is_dir()]
 
 
 def model_of(base: str, family: str) -> ModelSpec:
-    """Numbers of a base; an unknown base of a known family has those of the family's default model."""
-    if base in MODELS:
-        return MODELS[base]
-    by_source = {model.source: model for model in MODELS.values()}
-    return by_source.get(base) or MODELS[FAMILIES[family].default_model]
+    """Numbers of a base; an unknown base of a known family has those of the model that it is most like."""
+    if known := MODELS.get(base) or _by_source(base):
+        return known
+    source = source_of(base)
+    default = MODELS[FAMILIES[family].default_model]
+    if os.path.isfile(source):
+        try:
+            found = MODELS.get(recognise(read_header(source)).model)
+        except WeightsError:  # `family_of` tells of it
+            return default
+        return found if found and found.family == family else default
+    folder = Path(source) if os.path.isdir(source) else snapshot(base)
+    return _nearest(folder / FAMILIES[family].denoiser / "config.json", family) if folder else default
+
+
+def _nearest(config: Path, family: str) -> ModelSpec:
+    """The model whose published denoiser differs in the fewest settings; of equals the family's default."""
+    default = MODELS[FAMILIES[family].default_model]
+    try:
+        own = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return default
+
+    def differences(name: str) -> int:
+        published = json.loads((CONFIGS / name / FAMILIES[family].denoiser / "config.json").read_text(encoding="utf-8"))
+        return sum(own.get(key, value) != value for key, value in published.items())
+
+    names = [name for name, model in MODELS.items() if model.family == family and not model.built_in]
+    return MODELS[min(names, key=lambda name: (differences(name), MODELS[name] is not default))]

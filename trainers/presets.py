@@ -16,12 +16,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PresetInfo:
-    """values: nested, only what the preset sets."""
+    """values: nested, only what the preset sets; goal: what it teaches, a key of `app.ui.forms.GOALS`, or empty."""
 
     name: str
     title: str
     summary: str
     values: dict[str, Any]
+    goal: str = ""
 
 
 def presets(own: Path) -> list[PresetInfo]:
@@ -41,4 +42,5 @@ def _read(file: Path) -> PresetInfo:
     values = {key: value for key, value in resolve.parse_toml(text).items() if key not in resolve.PRESET_ONLY}
     values.pop("schema_version", None)
     about = tomllib.loads(text)
-    return PresetInfo(file.stem, str(about.get("title", file.stem)), str(about.get("summary", "")), values)
+    said = {key: str(about.get(key, "")) for key in resolve.PRESET_ONLY}
+    return PresetInfo(file.stem, said["title"] or file.stem, said["summary"], values, said["goal"])

@@ -17,13 +17,15 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from trainers import catalog, paths
-from trainers.config import SCHEMA_VERSION, DataSet, TrainConfig
+from trainers import catalog, fitting, paths
+from trainers.config import SCHEMA_VERSION, DataSet, Model, TrainConfig
 from trainers.errors import ConfigError, ConfigErrors
+from trainers.lora.resume import taken_over
 from trainers.machine import Machine
 from trainers.parameters import by_path, sections
+from trainers.weights.find import fields_found
 
-PRESET_ONLY = ("title", "summary")  # what a preset says of itself
+PRESET_ONLY = ("title", "summary", "goal")  # what a preset says of itself
 CHECKPOINTING_FROM = 1.0  # billions of weights; below it the activations are small
 ITEM_HINT = f"A data set has {', '.join(DataSet.model_fields)}."
 MAX_STEM = 40  # letters of a name made from the trigger word and the model
@@ -188,18 +190,24 @@ def dump(config: TrainConfig) -> str:
 def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
     """Fill every "auto" from the catalog and the machine; paths become absolute. Idempotent.
 
-    `noise.shift` may stay "auto": it depends on the shape of each picture.
-    Raises ConfigError for a base, family, target set or resolution that cannot be used.
+    What the shape of each picture or the base's own files decide may stay "auto".
+    Raises ConfigError for a base, family, target set or resolution that cannot be used, and ConfigErrors for several
+    options that do not suit the family.
     """
-    family_name = config.model.family if config.model.family != "auto" else catalog.family_of(config.model.base)
-    if family_name not in catalog.FAMILIES:
-        hint = f"Families: {', '.join(catalog.FAMILIES)}."
-        raise ConfigError("model.family", f"there is no family {family_name!r}.", hint)
+    family_name = catalog.family_of(config.model.base, config.model.family)
     family = catalog.FAMILIES[family_name]
+    if config.adapter.resume_from:
+        config = with_changes(config, {"adapter": _resumed(config, family_name)})
+    if faults := fitting.unfit(config, family):
+        raise faults[0] if len(faults) == 1 else ConfigErrors(faults)
     model = catalog.model_of(config.model.base, family_name)
     folder = str(paths.locate(config.data.folder)) if config.data.folder else ""
     output_dir = paths.absolute(_filled(config.run.output_dir, str(paths.data_dir() / "runs")))
     rank, native = _filled(config.adapter.rank, model.rank), model.native_resolution
+    rate = _filled(config.optimizer.learning_rate, model.learning_rate)
+    text_rate = config.optimizer.text_encoder_learning_rate
+    if config.adapter.text_encoders:
+        text_rate = _filled(text_rate, rate / 2)
     changes: dict[str, dict[str, Any]] = {
         "run": {
             "name": _free_name(config, folder, output_dir) if config.run.name == "auto" else config.run.name,
@@ -210,35 +218,42 @@ def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
             "base": _anchored(config.model.base),
             "family": family_name,
             "precision": _filled(config.model.precision, _native_precision(machine)),
-            "vae": _anchored(config.model.vae),
+            **_parts(config.model),
         },
         "data": {
             "folder": folder,
             "sets": [_data_set(one, family) for one in config.data.sets],
             "resolution": _resolution("data.resolution", _filled(config.data.resolution, native), family),
             "more_resolutions": _resolutions("data.more_resolutions", config.data.more_resolutions, family),
-            "bucket_step": _bucket_step(_filled(config.data.bucket_step, family.pixel_multiple), family),
+            "bucket_step": _bucket_step(_filled(config.data.bucket_step, family.bucket_step), family),
             "cache_dir": str(paths.absolute(_filled(config.data.cache_dir, str(paths.data_dir() / "cache")))),
         },
         "adapter": {
             "rank": rank,
             "alpha": _filled(config.adapter.alpha, float(rank)),
             "targets": _targets(_filled(config.adapter.targets, family.default_targets), family),
-            "resume_from": str(paths.locate(config.adapter.resume_from)) if config.adapter.resume_from else "",
         },
         "noise": {"timestep_sampling": _filled(config.noise.timestep_sampling, family.timestep_sampling)},
-        "optimizer": {"learning_rate": _filled(config.optimizer.learning_rate, model.learning_rate)},
+        "optimizer": {"learning_rate": rate, "text_encoder_learning_rate": text_rate},
         "memory": {
             "gradient_checkpointing": _filled(
                 config.memory.gradient_checkpointing, "on" if model.denoiser_params >= CHECKPOINTING_FROM else "off"
             )
         },
+        "save": {"layout": _filled(config.save.layout, family.layouts[0])},
         "sample": {
             "steps": _filled(config.sample.steps, model.sample_steps),
             "guidance": _filled(config.sample.guidance, model.sample_guidance),
         },
     }
     return with_changes(config, changes)
+
+
+def _resumed(config: TrainConfig, family: str) -> dict[str, Any]:
+    """What is taken over from the LoRA that training goes on from."""
+    path = paths.locate(config.adapter.resume_from)
+    # the preflight tells of a file that is not there
+    return {"resume_from": str(path), **(taken_over(config.adapter, path, family) if path.is_file() else {})}
 
 
 def _filled(value: Any, default: Any) -> Any:
@@ -249,6 +264,16 @@ def _anchored(source: str) -> str:
     """A model folder by its absolute path, so that a worker in another folder finds it; names and ids stay."""
     known = {*catalog.MODELS, *(model.source for model in catalog.MODELS.values())}
     return source if not source or source in known else catalog.source_of(source)
+
+
+def _parts(model: Model) -> dict[str, Any]:
+    """Where the parts lie that the base itself lacks, with those that are found on this machine."""
+    given = {
+        "vae": _anchored(model.vae),
+        "text_encoders": tuple(str(paths.locate(file)) for file in model.text_encoders),
+        "config": str(paths.locate(model.config)) if model.config else "",
+    }
+    return given | fields_found(model.model_copy(update=given))
 
 
 def with_changes(config: TrainConfig, changes: dict[str, dict[str, Any]]) -> TrainConfig:

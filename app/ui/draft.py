@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.ui import forms, sets
-from trainers import resolve
+from trainers import catalog, resolve
 from trainers.errors import ConfigError
 from trainers.parameters import by_path, parameters
 
 if TYPE_CHECKING:
-    from app.services.studio import Draft, Studio
+    from app.services.studio import Draft, PresetInfo, Studio
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,14 @@ class DraftEditor:
         return self._change(lambda draft: (name, self._with_own(draft, name)))
 
     def choose_model(self, base: str) -> Edited:
-        """Another base model, with the first preset made for it if there is one."""
-        made_for = [info.name for info in self._studio.presets() if forms.get(info.values, "model.base") == base]
+        """Another base model, with a preset made for it if there is one: that of the same goal, else the first."""
+        made_for = {info.name: info.goal for info in self._made_for(base)}
 
         def change(draft: Draft) -> tuple[str, forms.Values]:
-            name = draft.preset if draft.preset in made_for or not made_for else made_for[0]
+            name = draft.preset
+            if made_for and name not in made_for:
+                goal = forms.goal_of(draft.values)
+                name = next((one for one, for_goal in made_for.items() if for_goal == goal), next(iter(made_for)))
             if not made_for and forms.get(self.preset(name), "model.base") in {m.name for m in self._studio.models()}:
                 name = ""  # the old preset's numbers belong to its own model
             values = draft.values if name == draft.preset else self._with_own(draft, name)
@@ -64,8 +67,21 @@ class DraftEditor:
         return self._change(change)
 
     def choose_goal(self, goal: str) -> Edited:
-        """Raises KeyError for an unknown goal."""
-        return self._change(lambda draft: (draft.preset, forms.put(draft.values, forms.GOALS[goal])))
+        """Another goal: from a preset made for a goal to its sister, elsewhere what the goal is about.
+
+        Raises KeyError for an unknown goal.
+        """
+
+        def change(draft: Draft) -> tuple[str, forms.Values]:
+            old, family = self.preset(draft.preset), forms.family(draft.values)
+            made_for = self._made_for(forms.get(old, "model.base")) if family is forms.family(old) else []
+            sisters = {info.goal: info.name for info in made_for if info.goal}
+            if goal in sisters and draft.preset in sisters.values():
+                name = sisters[goal]
+                return name, forms.for_other_goal(draft.values, old, self.preset(name))
+            return draft.preset, forms.put(draft.values, forms.for_goal(goal, family))
+
+        return self._change(change)
 
     def choose_quality(self, quality: str) -> Edited:
         """Raises KeyError for an unknown quality."""
@@ -116,6 +132,17 @@ class DraftEditor:
             return draft.preset, forms.put(draft.values, {"data.folder": folder, "data.sets": rest})
 
         return self._change(change)
+
+    def _made_for(self, base: str) -> list[PresetInfo]:
+        """Presets for a base; where it has none, those for the known model that it is most like."""
+        presets = self._studio.presets()
+        if own := [info for info in presets if forms.get(info.values, "model.base") == base]:
+            return own
+        try:
+            like = catalog.model_of(base, catalog.family_of(base))
+        except ConfigError:
+            return []
+        return [info for info in presets if catalog.MODELS.get(forms.get(info.values, "model.base")) is like]
 
     def _with_own(self, draft: Draft, name: str) -> forms.Values:
         return forms.with_preset(draft.values, self.preset(draft.preset), self.preset(name))

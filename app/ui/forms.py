@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.ui.texts import Texts
+from trainers import catalog
+from trainers.catalog import FamilySpec
 from trainers.config import DataSet, sides
+from trainers.errors import ConfigError
 from trainers.parameters import Parameter, by_path, parameters
 
 Values = dict[str, Any]  # {"section": {"key": value}}
@@ -23,6 +26,10 @@ GOALS: dict[str, dict[str, float]] = {
     "concept": {"captions.dropout": 0.0, "noise.logit_mean": 0.5},
 }
 GOAL_PATHS = tuple(GOALS["object"])
+
+# Deviation of logit(u) for even draws u: pi / sqrt(3). Families that draw noise levels evenly lean from there.
+EVEN_SPREAD = 1.8
+GOAL_MOVES = (*GOAL_PATHS, "noise.timestep_sampling", "noise.logit_std")
 
 # How much longer or shorter than the preset a run is.
 QUALITIES = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
@@ -141,6 +148,25 @@ def _haystack(parameter: Parameter, texts: Texts) -> str:
     return words.lower().replace("-", " ").replace("_", " ")
 
 
+def for_goal(goal: str, family: FamilySpec | None) -> dict[str, float | str]:
+    """What a goal sets, by dotted path. Raises KeyError for an unknown goal."""
+    wanted = GOALS[goal]
+    if family is None or family.timestep_sampling != "uniform":
+        return {**wanted}
+    leans = wanted["noise.logit_mean"] != 0
+    spread = EVEN_SPREAD if leans else by_path()["noise.logit_std"].default
+    return {**wanted, "noise.timestep_sampling": "logit_normal" if leans else "auto", "noise.logit_std": spread}
+
+
+def family(values: Mapping[str, Any]) -> FamilySpec | None:
+    """The family of these values; None while it cannot be told."""
+    name = get(values, "model.family")
+    try:
+        return catalog.FAMILIES.get(catalog.family_of(str(get(values, "model.base"))) if name == "auto" else str(name))
+    except ConfigError:
+        return None
+
+
 def goal_of(values: Mapping[str, Any]) -> str | None:
     """The goal that these values follow; None for a mixture of one's own."""
     for goal, wanted in GOALS.items():
@@ -168,6 +194,14 @@ def with_preset(values: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[
         if not _same(get(values, path), get(old, path)) or not get(new, path)
     }
     return put(complete(new), mine)
+
+
+def for_other_goal(values: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> Values:
+    """The values of a preset for another goal of the same model, with what the person changed of all but the goal."""
+    mine = {path: get(values, path) for path in modified(values, old) if path not in GOAL_MOVES}
+    if quality := quality_of(values, old):
+        mine["schedule.max_steps"] = quality_steps(new, quality)
+    return put(with_preset(values, old, new), mine)
 
 
 def command_line(preset: str, values: Mapping[str, Any], paths: Iterable[str]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.ui import forms, sets
 from app.ui.draft import DraftEditor, Edited
 from app.ui.texts import Texts
+from trainers import fitting
 from trainers.config import TrainConfig
 from trainers.parameters import by_path, parameters
 from trainers.preflight import Fix
@@ -26,12 +28,13 @@ def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, 
     preview = studio.preview(edited.after)
     preset = editor.preset(edited.preset)
     changed = forms.modified(edited.after, preset)
+    errors = {path: texts.reason(told) for path, told in errors_by_path(preview.errors).items()}
     return {
         "serial": next(_SERIAL),  # the page notices a record only when it differs from the last one
         "preset": edited.preset,
         "base": forms.get(edited.after, "model.base"),
         "line": _line(preview, studio, texts),
-        "errors": errors_by_path(preview.errors) | _problems(preview, texts),
+        "errors": errors | _problems(preview, texts),
         "findings": _findings(preview, texts),
         "plan": _plan(preview, studio, texts),
         # a large folder is being read
@@ -41,6 +44,7 @@ def describe(studio: Studio, editor: DraftEditor, edited: Edited, texts: Texts, 
         "defaults": {path: _shown(preset, path) for path in changed},
         "changed": {path: _shown(edited.after, path) for path in changed},
         "resolved": _resolved(edited.after, preview.config),
+        "hidden": _hidden(edited.after, errors, texts),
         "toml": preview.toml,
         "command": forms.command_line(edited.preset, edited.after, changed),
         "folder": forms.get(edited.after, "data.folder"),
@@ -55,6 +59,14 @@ def errors_by_path(errors: list[FieldError]) -> dict[str, str]:
     for error in errors:
         found.setdefault(error.path, error.message)
     return found
+
+
+def _hidden(values: forms.Values, errors: Iterable[str], texts: Texts) -> dict[str, str]:
+    """Parameters that mean nothing to the family, with the reason; not those that are set, or have a fault."""
+    family = forms.family(values)
+    unfit = fitting.hidden_paths(family) if family else {}
+    at_default = set(unfit).difference(errors, forms.modified(values, {}))
+    return {path: texts.reason(reason) for path, reason in unfit.items() if path in at_default}
 
 
 def _problems(preview: Preview, texts: Texts) -> dict[str, str]:

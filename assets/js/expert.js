@@ -26,22 +26,26 @@
     at.on("tab", (tab) => tab === "expert" && setTimeout(() => counts(), 0));
   };
 
-  // hits: set of paths, or null for everything. A group with a hit opens.
+  // hits: set of paths, or null for everything. A group with a hit opens. Where all hits are hidden, the reason is told.
   function filter(hits) {
+    const hidden = latest?.hidden ?? {};
     let found = 0;
     for (const group of document.querySelectorAll('.group[id^="g-"]')) {
       let inside = 0;
       for (const field of group.querySelectorAll('.field[id^="x-"]')) {
-        const shown = !hits || hits.has(field.id.slice(2).replace("-", "."));
+        const path = field.id.slice(2).replace("-", ".");
+        const shown = !hits || hits.has(path);
         field.classList.toggle("is-out", !shown);
-        inside += shown;
+        inside += shown && !(path in hidden);
       }
       group.classList.toggle("is-out", !inside);
       if (hits && inside) fold(group, false);
       document.querySelector(`[data-go="${group.id.slice(2)}"]`)?.classList.toggle("is-out", !inside);
       found += inside;
     }
-    document.querySelector(".no-hits")?.classList.toggle("is-shown", !found);
+    const unfit = [...(hits ?? [])].find((path) => path in hidden);
+    document.querySelector(".no-hits .nothing").textContent = (!found && unfit && hidden[unfit]) || t("expert.nothing");
+    for (const host of document.querySelectorAll(".no-hits")) host.classList.toggle("is-shown", !found); // Gradio nests two
   }
 
   function fold(group, closed) {

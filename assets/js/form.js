@@ -42,7 +42,9 @@
       setError(field, at.sentence(record.errors[path] ?? ""));
       field.toggleAttribute("data-modified", changed);
       setReset(field, path, changed);
-      if (field.id.startsWith("x-")) setResolved(field, record.resolved[path] ?? "");
+      if (!field.id.startsWith("x-")) continue;
+      setResolved(field, record.resolved[path] ?? "");
+      field.toggleAttribute("data-unfit", path in record.hidden);
     }
   }
 
