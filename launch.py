@@ -44,11 +44,15 @@ TRAINER_COMMANDS = {
     "resume": ("RUN_DIR", "go on with a run that was stopped or interrupted"),
     "check": ("PRESET_OR_TOML [section.key=value ...]", "everything that can be known before training"),
     "sample": ("LORA_OR_RUN [key=value ...]", "draw pictures with an adapter"),
+    "export": (
+        "LORA --layout diffusers|kohya|comfyui --out FILE [--dtype bf16|fp16|fp32] [--base NAME_OR_FOLDER]",
+        "write a LoRA of any program in another layout, and check it",
+    ),
     "presets": ("", "table of presets"),
     "cache": ("[--prune DAYS]", "what the cache takes on disk; remove what is not wanted"),
     "families": ("", "table of model families"),
 }
-LATER_COMMANDS = ("export", "caption", "pairs", "import", "captioners")
+LATER_COMMANDS = ("caption", "pairs", "import", "captioners")
 SEE_HELP = "All commands: python launch.py --help"
 
 

@@ -142,20 +142,30 @@ def _add_file_routes(app: FastAPI, studio: Studio) -> None:
     def sample(run_id: str, name: str) -> FileResponse:
         return FileResponse(_found(files.sample, _run(studio, run_id), name), headers=KEPT)
 
+    @app.get("/file/trial/{run_id}/{name}")
+    def trial(run_id: str, name: str) -> FileResponse:
+        return FileResponse(_found(files.trial, _run(studio, run_id), name), headers=KEPT)
+
     @app.get("/file/adapter/{run_id}/{name}")
     def adapter(run_id: str, name: str) -> FileResponse:
         path = _found(files.adapter, _run(studio, run_id), name)
         return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
-    @app.get("/thumb/{run_id}/{name}")
-    def thumb(run_id: str, name: str) -> FileResponse:
-        picture = _found(files.sample, _run(studio, run_id), name)
+    def small(picture: Path) -> FileResponse:
         try:
             with making:
-                small = files.thumbnail(picture, studio.data_dir / "cache" / "thumbs")
+                made = files.thumbnail(picture, studio.data_dir / "cache" / "thumbs")
         except DECODE_ERRORS:
             raise HTTPException(404, "This is no picture.") from None
-        return FileResponse(small, media_type="image/webp", headers=KEPT)
+        return FileResponse(made, media_type="image/webp", headers=KEPT)
+
+    @app.get("/thumb/{run_id}/{name}")
+    def thumb(run_id: str, name: str) -> FileResponse:
+        return small(_found(files.sample, _run(studio, run_id), name))
+
+    @app.get("/thumb/trial/{run_id}/{name}")
+    def trial_thumb(run_id: str, name: str) -> FileResponse:
+        return small(_found(files.trial, _run(studio, run_id), name))
 
     @app.get("/thumb/data/{set_id}/{pid}")
     def data_thumb(set_id: str, pid: str) -> FileResponse:

@@ -41,7 +41,11 @@ def main() -> None:
     from app.services.studio import Studio
     from app.web import create_app
 
-    studio = Studio(data_dir, worker_command=[sys.executable, "-m", "tests.fake_worker", mode])
+    studio = Studio(
+        data_dir,
+        worker_command=[sys.executable, "-m", "tests.fake_worker", mode],
+        tester_command=[sys.executable, "-m", "tests.fake_tester", "--idle-s", "20"],
+    )
     uvicorn.run(create_app(studio), port=port, log_level="warning", timeout_graceful_shutdown=2)
 
 

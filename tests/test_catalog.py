@@ -172,7 +172,7 @@ def test_folder_of_another_kind_is_refused(tmp_path: Path, index: str, message: 
 
 @pytest.mark.parametrize("base", ["flux-dve", "someone/unknown", "x" * 5000], ids=["near", "far", "long"])
 def test_unknown_base_is_refused_with_a_remedy(base: str) -> None:
-    with pytest.raises(ConfigError, match="neither a known model nor a folder") as caught:
+    with pytest.raises(ConfigError, match="neither a known model nor a file or folder") as caught:
         catalog.family_of(base)
     assert "set model.family" in caught.value.hint
 

@@ -21,7 +21,8 @@ from app.ui.tabs.runs import server_functions
 from app.ui.texts import LANGUAGES, TRANSLATIONS, texts
 from app.ui.widgets import drop
 from tests.machines import LAPTOP
-from trainers import preflight, resolve
+from tests.test_fitting import OTHER
+from trainers import catalog, fitting, preflight, resolve
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError
 from trainers.parameters import by_path, parameters, sections
@@ -172,7 +173,7 @@ def test_the_beginners_form_has_at_most_eight_fields() -> None:
 
     with gr.Blocks():
         asks = train.Pictures(add=lambda _: {}, strip=lambda _: {})
-        tab = train.build(texts("en"), {}, {}, models=[], pictures=asks)
+        tab = train.build(texts("en"), {}, {}, train.Models([], parts=lambda _: {}), asks)
     model_cards = 1
     assert len(tab.controls()) + model_cards <= 8
 
@@ -218,7 +219,8 @@ def test_reset_of_a_field_a_group_and_everything(editor: DraftEditor) -> None:
 
 
 def test_another_model_brings_its_preset_and_keeps_what_is_mine(editor: DraftEditor, studio: Studio) -> None:
-    own = next(preset for preset in studio.presets() if preset.name != "sandbox")
+    own = next(preset for preset in studio.presets() if preset.name == "sdxl-object")
+    assert forms.goal_of(editor.current().after) == own.goal
     editor.edit({"captions.trigger": "mytoy", "data.folder": "/pictures"})
     edited = editor.choose_model(forms.get(own.values, "model.base"))
     assert edited.preset == own.name
@@ -227,6 +229,78 @@ def test_another_model_brings_its_preset_and_keeps_what_is_mine(editor: DraftEdi
         "mytoy",
         "/pictures",
     )
+
+
+@pytest.mark.parametrize("goal", ["style", "character", "object"])
+def test_a_model_that_is_chosen_for_a_goal_brings_the_preset_of_both(editor: DraftEditor, goal: str) -> None:
+    editor.choose_goal(goal)
+    edited = editor.choose_model("sdxl")
+    assert (edited.preset, forms.goal_of(edited.after)) == (f"sdxl-{goal}", goal)
+    assert forms.modified(edited.after, editor.preset(edited.preset)) == [
+        "data.folder",
+        "captions.trigger",
+        "sample.prompts",
+    ]
+
+
+def test_a_goal_brings_its_preset_and_keeps_what_was_changed(editor: DraftEditor) -> None:
+    editor.choose_model("sdxl")
+    editor.edit({"adapter.alpha": "4", "run.seed": "7", "captions.trigger": "mytoy"})
+    editor.choose_quality("quick")
+    edited = editor.choose_goal("style")
+    style = editor.preset("sdxl-style")
+    assert edited.preset == "sdxl-style"
+    assert [forms.get(edited.after, path) for path in ("adapter.alpha", "run.seed", "captions.trigger")] == [
+        4,
+        7,
+        "mytoy",
+    ]
+    assert forms.quality_of(edited.after, style) == "quick"
+    assert forms.get(edited.after, "adapter.rank") == forms.get(style, "adapter.rank")
+    assert forms.goal_of(edited.after) == "style"
+
+
+def test_a_base_of_ones_own_keeps_its_place_when_the_goal_changes(editor: DraftEditor, tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    editor.choose_preset("sdxl-object")
+    editor.edit({"model.base": str(tmp_path)})
+    edited = editor.choose_goal("style")
+    assert (edited.preset, forms.get(edited.after, "model.base")) == ("sdxl-style", str(tmp_path))
+    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    edited = editor.choose_goal("object")
+    assert (edited.preset, forms.goal_of(edited.after)) == ("sdxl-style", "object"), "a preset is for its own family"
+
+
+def test_a_base_of_ones_own_brings_a_preset_of_the_model_that_it_is_like(editor: DraftEditor, tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    edited = editor.choose_model(str(tmp_path))
+    assert (edited.preset, forms.get(edited.after, "model.base")) == ("sdxl-object", str(tmp_path))
+    editor.choose_preset("sdxl-8gb")
+    editor.edit({"run.seed": "7"})
+    edited = editor.choose_model(str(tmp_path))
+    assert (edited.preset, forms.get(edited.after, "run.seed")) == ("sdxl-8gb", 7), "one for its family stays as it is"
+
+
+def test_an_unknown_base_leaves_the_numbers_of_another_model(editor: DraftEditor) -> None:
+    edited = editor.choose_model("someone/something")
+    assert (edited.preset, forms.get(edited.after, "model.base")) == ("", "someone/something")
+
+
+@pytest.mark.parametrize("preset", ["sdxl-8gb", "flux-dev-24gb"])
+def test_a_preset_for_a_card_stays_when_the_goal_changes(editor: DraftEditor, preset: str) -> None:
+    editor.choose_preset(preset)
+    edited = editor.choose_goal("style")
+    assert (edited.preset, forms.goal_of(edited.after)) == (preset, "style")
+
+
+def test_a_goal_leans_the_noise_of_families_that_draw_it_evenly(editor: DraftEditor) -> None:
+    editor.choose_preset("sdxl-8gb")
+    leaning = editor.choose_goal("concept").after
+    assert forms.get(leaning, "noise.timestep_sampling") == "logit_normal"
+    assert forms.get(leaning, "noise.logit_std") == 1.8
+    even = editor.choose_goal("object").after
+    assert forms.get(even, "noise.timestep_sampling") == "auto"
+    assert forms.get(even, "noise.logit_std") == 1.0
 
 
 def test_toml_replaces_all_values(editor: DraftEditor) -> None:
@@ -250,6 +324,43 @@ def test_an_error_reaches_its_field_with_the_remedy(studio: Studio, editor: Draf
     record = describe(studio, editor, editor.edit({"data.resolution": "1000"}), texts("en"))
     assert "992" in record["errors"]["data.resolution"]
     assert record["plan"] is None and record["line"]
+
+
+def test_what_means_nothing_to_the_family_is_hidden_until_it_is_set(studio: Studio, editor: DraftEditor) -> None:
+    def hidden(edited: Any, language: str = "en") -> dict[str, str]:
+        found = describe(studio, editor, edited, texts(language))["hidden"]
+        return dict(found)
+
+    flux = hidden(editor.choose_model("flux-dev"))
+    assert {"noise.offset", "noise.zero_snr", "model.clip_skip", "sample.negative"} <= flux.keys()
+    assert flux["noise.offset"].startswith("FLUX.1 learns a straight flow")
+    assert "FLUX.1 学的是直线流" in hidden(editor.current(), "zh")["noise.offset"]
+    assert "noise.shift" not in flux and "noise.shift" in hidden(editor.choose_model("sdxl"))
+    editor.choose_model("flux-dev")
+    record = describe(studio, editor, editor.edit({"noise.offset": "0.1"}), texts("en"))
+    assert "noise.offset" not in record["hidden"] and "eps or v" in record["errors"]["noise.offset"]
+    assert "noise.offset" in hidden(editor.reset("noise.offset"))
+
+
+def test_nothing_is_hidden_while_the_family_is_unknown(studio: Studio, editor: DraftEditor) -> None:
+    record = describe(studio, editor, editor.edit({"model.base": "nowhere/nothing"}), texts("en"))
+    assert record["hidden"] == {} and "model.base" in record["errors"]
+
+
+def test_why_an_option_does_not_fit_is_said_in_chinese() -> None:
+    said = texts("zh")
+    options = {path: [other] for path, other in OTHER.items()} | {p.path: p.choices for p in parameters() if p.choices}
+    for name, family in catalog.FAMILIES.items():
+        reasons = list(fitting.hidden_paths(family).values())
+        for path, values in options.items():
+            for value in values:
+                base = {"model.base": family.default_model, "model.prediction": "epsilon" if "zero" in path else "auto"}
+                config = resolve.validate(forms.put({}, {**base, path: value}))
+                reasons += [f"{fault.message} {fault.hint}" for fault in fitting.unfit(config, family)]
+        dora = resolve.validate({"adapter": {"kind": "dora"}, "memory": {"quantize": "fp8"}})
+        reasons += [f"{fault.message} {fault.hint}" for fault in fitting.unfit(dora, family)]
+        left = [reason for reason in reasons if re.search(r" (is|the|for|of|at) ", said.reason(reason))]
+        assert reasons and left == [], name
 
 
 def test_the_record_is_json_and_counts_what_is_modified(studio: Studio, editor: DraftEditor) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,9 +16,7 @@ from torch import Tensor, nn
 
 from trainers.config import Adapter as AdapterConfig
 from trainers.errors import AtelierError, ConfigError
-from trainers.families.base import ModelFamily
 from trainers.lora.layers import Layers, LoraLayer
-from trainers.lora.read import read_lora
 from trainers.randomness import seed_of
 
 NAME = "default"
@@ -43,8 +42,9 @@ class Adapter:
     ) -> None:
         """Attach to the layers of each module that `targets` means, by the name of the component.
 
-        like: attach to exactly these layers instead, with their ranks, scales and weights. Raises ConfigError when
-        there is nothing to attach to, or the storage of the base does not allow it.
+        like: attach to exactly these layers instead, with their ranks, scales and weights; another alpha than theirs
+        divides the weights, so that they do the same. Raises ConfigError when there is nothing to attach to, or the
+        storage of the base does not allow it.
         """
         self.kind = "dora" if config.kind == "dora" or _any_magnitude(like) else "lora"
         if self.kind == "dora":
@@ -63,21 +63,16 @@ class Adapter:
             for name, tuner in module.named_modules()
             if isinstance(tuner, PeftLayer)
         }
-        self._strength = 1.0
+        self._modules, self._strength = modules, 1.0
         self._scales = {name: tuner.scaling[NAME] for name, tuner in self._tuners.items()}
         for parameter in self.parameters():
             parameter.data = parameter.data.float()
         if like is not None:
-            self._take_over(like)
+            self._take_over(like, _rescaling(config, like))
         if self.kind == "dora":
             self._start_magnitudes(like or {})
 
-    @classmethod
-    def from_file(cls, family: ModelFamily, path: Path) -> Adapter:
-        """A LoRA file of any program on a loaded family, to draw with. Raises AtelierError when it does not fit."""
-        return cls(family.adapted(), AdapterConfig(), {}, seed=0, like=read_lora(path, family.skeleton()))
-
-    def _take_over(self, like: Layers) -> None:
+    def _take_over(self, like: Layers, factor: float) -> None:
         if lost := sorted(like.keys() - self._tuners.keys()):
             raise AtelierError(
                 f"{len(lost)} layers of the LoRA are of parts that take no adapter here, first {lost[0]}.",
@@ -85,10 +80,10 @@ class Adapter:
             )
         for name, layer in like.items():
             tuner = self._tuners[name]
-            self._scales[name] = tuner.scaling[NAME] = layer.scale
+            self._scales[name] = tuner.scaling[NAME] = layer.scale * factor
             with torch.no_grad():
                 tuner.lora_A[NAME].weight.copy_(layer.down)
-                tuner.lora_B[NAME].weight.copy_(layer.up)
+                tuner.lora_B[NAME].weight.copy_(layer.up / factor)
 
     def _start_magnitudes(self, like: Layers) -> None:
         """PEFT measures in the base's number format; a length that is not the very one its forward pass computes
@@ -157,8 +152,10 @@ class Adapter:
         return {name: self.layer(name) for name in self._tuners}
 
     def weight(self, name: str) -> Tensor:
-        """The base's weight of one layer with an adapter, [out,in] or [out,in,kh,kw]."""
-        weight: Tensor = self._tuners[name].get_base_layer().weight.detach()
+        """The base's weight of any layer of the modules, with an adapter or without, [out,in] or [out,in,kh,kw]."""
+        component, _, module = name.partition(".")
+        layer = self._modules[component].get_submodule(module)
+        weight: Tensor = (layer.get_base_layer() if isinstance(layer, PeftLayer) else layer).weight.detach()
         return weight
 
     def delta(self, name: str) -> Tensor:
@@ -218,6 +215,15 @@ def _in_fp32(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _any_magnitude(like: Layers | None) -> bool:
     return any(layer.magnitude is not None for layer in (like or {}).values())
+
+
+def _rescaling(config: AdapterConfig, like: Layers) -> float:
+    """What takes the scale of most layers to that of the configuration."""
+    if config.alpha == "auto" or config.rank == "auto":
+        return 1.0
+    usual = Counter(layer.scale for layer in like.values()).most_common(1)[0][0]
+    factor = float(config.alpha) / int(config.rank) / usual
+    return 1.0 if math.isclose(factor, 1.0, rel_tol=1e-3) else factor
 
 
 def _only(component: str, like: Layers) -> Layers:

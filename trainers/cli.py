@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainers import catalog, preflight, resolve
+from trainers import catalog, overview, preflight, resolve
 from trainers.config import TrainConfig
 from trainers.data import storage
 from trainers.errors import EXIT_DONE, AtelierError, ConfigError
@@ -61,7 +61,25 @@ def _parser() -> argparse.ArgumentParser:
     sample = command("sample", _sample, "draw prompts with an adapter")
     sample.add_argument("adapter", type=Path, metavar="LORA_OR_RUN")
     sample.add_argument(
-        "wishes", nargs="*", metavar="key=value", help="prompt, seed, steps, guidance, width, height, out"
+        "wishes",
+        nargs="*",
+        metavar="key=value",
+        help="prompt, negative, seed, count, steps, guidance, width, height, strength=0,0.5,1 (a sheet too), "
+        "compare=true (without and with, side by side), base, out",
+    )
+    export = command("export", _export, "write a LoRA of any program in another layout, and check it")
+    export.add_argument("lora", type=Path, metavar="LORA")
+    export.add_argument(
+        "--layout",
+        required=True,
+        choices=catalog.LAYOUTS,
+        help="names of the weights. kohya: for A1111, Forge, ComfyUI, kohya; diffusers: for diffusers and what builds "
+        "on it; comfyui: the names of the original model",
+    )
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new file; an old one is replaced")
+    export.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), default="", help="default: as in the file")
+    export.add_argument(
+        "--base", default="", metavar="NAME_OR_FOLDER", help="the model it is for, where the file does not tell"
     )
     cache = command("cache", _cache, "what encoded pictures and captions take on disk; get the room back")
     cache.add_argument("--prune", type=float, metavar="DAYS", help="remove what no run asked for in so many days")
@@ -214,10 +232,22 @@ def _print_report(report: preflight.Report, file: TextIO, levels: tuple[prefligh
 
 
 def _sample(args: argparse.Namespace) -> int:
-    from trainers.draw import draw_with_adapter
+    from trainers.sample_command import sample
 
-    for path in draw_with_adapter(args.adapter.expanduser().absolute(), args.wishes):
+    for path in sample(args.adapter.expanduser().absolute(), args.wishes):
         print(path)
+    return EXIT_DONE
+
+
+# --------------------------------------------------------------------------- export
+
+
+def _export(args: argparse.Namespace) -> int:
+    from trainers.lora.convert import convert_lora
+
+    out = args.out.expanduser().absolute()
+    convert_lora(args.lora.expanduser().absolute(), out, args.layout, args.dtype, args.base)
+    print(out)
     return EXIT_DONE
 
 
@@ -245,15 +275,8 @@ def _presets(args: argparse.Namespace) -> int:
 
 
 def _families(args: argparse.Namespace) -> int:
-    for name, family in catalog.FAMILIES.items():
-        print(
-            f"{name}: {family.title}; objectives: {', '.join(family.objectives)}; targets: {', '.join(family.targets)}"
-        )
-        for key, model in catalog.MODELS.items():
-            if model.family == name:
-                size = "built in" if model.built_in else f"{model.download_gib:.1f} GB"
-                gated = ", gated" if model.gated else ""
-                print(f"  {key:14} {model.title}: {size}{gated}, {model.licence}. {model.note}")
+    for line in overview.families(detect()):
+        print(line)
     return EXIT_DONE
 
 

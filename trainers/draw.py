@@ -1,102 +1,137 @@
-"""Pictures from a finished adapter: the command `sample`."""
+"""Draws with a base model and an adapter file, at any strength, without loading the model again for each picture."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import safe_open
+from PIL import Image
 
-from trainers import catalog, resolve
+from trainers import catalog
+from trainers.adapters import TEXT, Adapter
+from trainers.config import Adapter as AdapterConfig
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError
 from trainers.families import load_family
-from trainers.families.base import SampleRequest
-from trainers.machine import detect
-from trainers.rundir import RunDir
+from trainers.families.base import Conditioning, ModelFamily, Runtime, SampleRequest
+from trainers.lora.layers import Layers
+from trainers.lora.read import read_lora
+from trainers.machine import GIB, detect
+from trainers.sampling import evaluating
 from trainers.worker import make_runtime, quiet_libraries
 
-
-class Wishes(BaseModel):
-    """What `sample` can be told by key=value. "auto": as in the run, or as the model likes it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    prompt: str = "auto"
-    base: str = "auto"
-    seed: int = Field(42, ge=0)
-    count: int = Field(1, ge=1)
-    width: int | Literal["auto"] = "auto"
-    height: int | Literal["auto"] = "auto"
-    steps: int | Literal["auto"] = "auto"
-    guidance: float | Literal["auto"] = "auto"
-    out: str = "."
+ROOM = 0.6  # share of the memory that text encoders and denoiser may fill together; the rest is for drawing
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
-def draw_with_adapter(path: Path, wishes: list[str]) -> list[Path]:
-    """Draw with a LoRA file or the file of a run folder; `count` pictures a prompt, seeds counting up."""
-    asked = _parse(wishes)
-    file, config = _open(path, asked.base)
-    prompts = [asked.prompt] if asked.prompt != "auto" else list(config.sample.prompts) or [config.captions.trigger]
-    quiet_libraries()
-    runtime = make_runtime(config)
-    family = load_family(config, runtime)
-    family.load("text")
-    conds = family.encode_prompt(prompts).split()
-    family.unload("text")
-    family.load("denoiser")
-    family.apply_lora(str(file))
-    family.load("vae")
-    out = Path(asked.out).expanduser()
-    out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for index, cond in enumerate(conds):
-        for seed in range(asked.seed, asked.seed + asked.count):
-            request = SampleRequest(
-                cond=cond,
-                seeds=(seed,),
-                width=int(_or(asked.width, config.data.resolution)),
-                height=int(_or(asked.height, config.data.resolution)),
-                steps=int(_or(asked.steps, config.sample.steps)),
-                guidance=float(_or(asked.guidance, config.sample.guidance)),
-            )
-            written.append(out / f"{file.stem}-{index:02d}-{seed}.png")
-            family.sample(request)[0].save(written[-1])
-    return written
+@dataclass(frozen=True)
+class DrawRequest:
+    """One picture from the noise of `seed`. strength: of the adapter; 0 is the base alone, bit for bit.
+
+    negative: what real guidance turns away from; families without it ignore it.
+    """
+
+    prompt: str
+    negative: str
+    seed: int
+    steps: int
+    guidance: float
+    width: int
+    height: int
+    strength: float
 
 
-def _or(wish: object, default: object) -> object:
-    return default if wish == "auto" else wish
+def _silent(part: str) -> None:
+    """Nobody listens."""
 
 
-def _parse(wishes: list[str]) -> Wishes:
-    pairs = dict(wish.partition("=")[::2] for wish in wishes)
-    try:
-        return Wishes.model_validate(pairs)
-    except ValidationError as error:
-        detail = error.errors()[0]
-        key = str(detail["loc"][0])
-        raise ConfigError(key, f"{detail['msg']}.", f"Keys: {', '.join(Wishes.model_fields)}.") from error
+class Drawer:
+    """A base model with the adapter of `file`. say: hears which part is being loaded, "text" or "denoiser".
 
+    Prompts are encoded once. The text encoders go before the denoiser comes, unless both fit; those that the adapter
+    is on stay.
+    """
 
-def _open(path: Path, base: str) -> tuple[Path, TrainConfig]:
-    """The adapter file, and the config of its run or one made from what the file says of itself."""
-    run = RunDir(path)
-    if run.config.is_file():
-        config = resolve.validate(resolve.parse_toml(run.config.read_text(encoding="utf-8")))
-        file = run.adapter(config.run.name)
-        if not file.is_file():
-            raise ConfigError("LORA_OR_RUN", f"{path} has no adapter file yet.", "Wait for its end, or resume it.")
-        return file, config
-    if not path.is_file():
-        raise ConfigError("LORA_OR_RUN", f"there is no file or run {path}.")
-    with safe_open(path, framework="pt") as opened:
-        facts = opened.metadata() or {}
-    base = facts.get("atelier.base", "") if base == "auto" else base
-    if not base:
-        raise ConfigError(
-            "base", f"{path.name} does not say which model it is for.", f"Add base=NAME: {', '.join(catalog.MODELS)}."
+    def __init__(self, config: TrainConfig, file: Path, say: Callable[[str], None] = _silent) -> None:
+        """Reads the file; weights of the base are loaded when they are needed. Raises AtelierError."""
+        quiet_libraries()
+        self._config, self.say = config, say
+        runtime = dataclasses.replace(make_runtime(config), gradient_checkpointing=False, train_text=False)
+        self._family, self._layers, self._train_text = _open(config, runtime, file)
+        self._known: dict[str, Conditioning] = {}
+        self._adapter: Adapter | None = None
+
+    def read(self, prompts: Sequence[str]) -> None:
+        """Encode prompts ahead, all at once."""
+        fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
+        if not fresh:
+            return
+        if self._adapter and not self._both_fit():
+            self._drop_denoiser()
+        self.say("text")
+        self._family.load("text")
+        for prompt, cond in zip(fresh, self._family.encode_prompt(fresh).split(), strict=True):
+            self._known[prompt] = cond
+        if not self._both_fit():
+            self._family.unload("text")
+
+    def draw(self, request: DrawRequest) -> Image.Image:
+        guided = "negative" in catalog.FAMILIES[self._config.model.family].features
+        self.read([request.prompt, *([request.negative] if guided else [])])
+        adapter = self._wear()
+        adapter.set_strength(request.strength)
+        wanted = SampleRequest(
+            cond=self._known[request.prompt],
+            seeds=(request.seed,),
+            width=request.width,
+            height=request.height,
+            steps=request.steps,
+            guidance=request.guidance,
+            negative=self._known[request.negative] if guided else None,
         )
-    wishes = [f"model.base={base}", f"captions.trigger={facts.get('atelier.trigger', '')}"]
-    return path, resolve.resolve(resolve.validate(resolve.override({}, wishes)), detect())
+        with evaluating(self._family):
+            if request.strength == 0:
+                with adapter.disabled():
+                    return self._family.sample(wanted)[0]
+            return self._family.sample(wanted)[0]
+
+    def close(self) -> None:
+        """Give the memory back; what was encoded stays."""
+        self._drop_denoiser()
+        self._family.unload("text")
+        self._family.unload("vae")
+
+    def _wear(self) -> Adapter:
+        if self._adapter is None:
+            self.say("denoiser")
+            self._family.load("denoiser")
+            if self._train_text:
+                self._family.load("trained_text")
+            self._adapter = Adapter(self._family.adapted(), AdapterConfig(), {}, seed=0, like=self._layers)
+            self._family.load("vae")
+        return self._adapter
+
+    def _drop_denoiser(self) -> None:
+        # the adapter's layers are inside the modules, and go with them
+        self._adapter = None
+        self._family.unload("denoiser")
+        if self._train_text:
+            self._family.unload("trained_text")
+
+    def _both_fit(self) -> bool:
+        model = catalog.model_of(self._config.model.base, self._config.model.family)
+        weights = (model.text_params + model.denoiser_params + model.vae_params) * 1e9
+        return weights * BYTES[self._config.model.precision] / GIB < ROOM * detect().memory_gib
+
+
+def _open(config: TrainConfig, runtime: Runtime, file: Path) -> tuple[ModelFamily, Layers, bool]:
+    """(the family, the adapter's layers, whether some are on text encoders).
+
+    The file says so, not the config: that of another program's file was made up.
+    """
+    family = load_family(config, runtime)
+    layers = read_lora(file, family.skeleton())
+    if not any(name.startswith(TEXT) for name in layers):
+        return family, layers, False
+    return load_family(config, dataclasses.replace(runtime, train_text=True)), layers, True

@@ -77,19 +77,27 @@ class Adopted:
 def spawn(run: RunDir, command: tuple[str, ...], data_dir: Path) -> Spawned:
     """Start a worker that outlives the app; it goes on from the newest checkpoint if there is one.
 
+    Raises OSError when it cannot be started.
+    """
+    resume = ["--resume"] if run.latest_checkpoint() else []
+    return detach(run, [*command, str(run.path), *resume], data_dir)
+
+
+def detach(desk: RunDir, command: list[str], data_dir: Path) -> Spawned:
+    """Start a process that outlives the app. desk: the folder with its heartbeat and log.
+
     Its output goes to a file: a pipe would die with the app. Raises OSError when it cannot be started.
     """
-    run.worker.unlink(missing_ok=True)  # it speaks of the worker before
-    resume = ["--resume"] if run.latest_checkpoint() else []
+    desk.worker.unlink(missing_ok=True)  # it speaks of the process before
     environment = {
         **os.environ,
         "ATELIER_DATA_DIR": str(data_dir),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
     }
-    with run.log.open("ab") as log:
+    with desk.log.open("ab") as log:
         process = subprocess.Popen(
-            [*command, str(run.path), *resume],
+            command,
             cwd=PROGRAM,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -98,8 +106,8 @@ def spawn(run: RunDir, command: tuple[str, ...], data_dir: Path) -> Spawned:
             start_new_session=os.name == "posix",
             creationflags=_detached_flags(),
         )
-    _introduce(run, process.pid)
-    return Spawned(run, process)
+    _introduce(desk, process.pid)
+    return Spawned(desk, process)
 
 
 def _detached_flags() -> int:

@@ -12,6 +12,7 @@ import queue
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,10 @@ class Supervisor:
         poll_s: float = POLL_S,
         kill_after_s: float = KILL_AFTER_S,
         backlog: int = BACKLOG,
+        make_room: Callable[[], None] = lambda: None,
     ) -> None:
+        """make_room: called before a worker starts; ends what else holds memory."""
+        self._make_room = make_room
         self._store, self._metrics, self._data_dir = store, metrics, data_dir
         self._worker_command, self._poll_s, self._kill_after_s = worker_command, poll_s, kill_after_s
         self._lock = threading.RLock()
@@ -243,6 +247,7 @@ class Supervisor:
         offset = series.offset
         if job.worker is None:
             series.begin_session()
+            self._make_room()
             try:
                 job.worker = spawn(job.run, self._worker_command, self._data_dir)
             except OSError as error:

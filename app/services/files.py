@@ -11,6 +11,7 @@ from PIL import Image
 from trainers.data.decode import PICTURE_ENDINGS, open_picture
 from trainers.data.storage import mark_wanted
 from trainers.rundir import RunDir
+from trainers.trials import TrialFolder
 
 THUMB_PX = 256
 GALLERY_PX = 320
@@ -19,12 +20,22 @@ SHOWN_PX = 2048  # of pictures that browsers cannot show themselves
 
 def sample_urls(run_id: str, run: RunDir, path: str) -> tuple[str, str]:
     """Addresses of a preview and of its small version, which change with the file. path: relative to the run folder."""
+    name = _versioned(run_id, run.path / path)
+    return f"/file/sample/{name}", f"/thumb/{name}"
+
+
+def trial_urls(run_id: str, path: Path) -> tuple[str, str]:
+    """The same of a picture of a trial."""
+    name = _versioned(run_id, path)
+    return f"/file/trial/{name}", f"/thumb/trial/{name}"
+
+
+def _versioned(run_id: str, path: Path) -> str:
     try:
-        version = (run.path / path).stat().st_mtime_ns
+        version = path.stat().st_mtime_ns
     except OSError:
         version = 0
-    name = f"{run_id}/{quote(Path(path).name)}?v={version:x}"
-    return f"/file/sample/{name}", f"/thumb/{name}"
+    return f"{run_id}/{quote(path.name)}?v={version:x}"
 
 
 def adapter_url(run_id: str, name: str) -> str:
@@ -45,6 +56,13 @@ def sample(run: RunDir, name: str) -> Path:
     if Path(name).suffix.lower() not in PICTURE_ENDINGS:
         raise FileNotFoundError(name)
     return confined(run.samples, name)
+
+
+def trial(run: RunDir, name: str) -> Path:
+    """A picture of a trial. Raises FileNotFoundError."""
+    if Path(name).suffix != ".png":
+        raise FileNotFoundError(name)
+    return confined(TrialFolder(run).desk.path, name)
 
 
 def adapter(run: RunDir, name: str) -> Path:

@@ -14,6 +14,7 @@ from app.jobs.row import RunRow
 from app.jobs.states import RESUMABLE
 from app.jobs.store import Store, database_url
 from app.jobs.supervisor import Supervisor
+from app.jobs.tester import TESTER_COMMAND, Testers
 from app.monitoring.gpu import Sampler
 from app.monitoring.metrics import Metrics, Series
 from app.services import datasets, library, views
@@ -21,8 +22,10 @@ from app.services.datasets import Added, Dropped
 from app.services.drafts import Draft, Drafts, folders_of
 from app.services.gallery import Context, Gallery
 from app.services.library import ModelCard
+from app.services.parts import Parts, parts_of_model
 from app.services.previews import START_PATIENCE_S, FieldError, Preview, Previews, Started, problems
 from app.services.storage import Storage
+from app.services.trials import Trials
 from app.services.views import FileInfo, RunDetail, RunSummary, SampleInfo, Shown
 from trainers.errors import AtelierError, ConfigError, ConfigErrors
 from trainers.machine import Machine, detect
@@ -56,7 +59,12 @@ class Studio:
     """The composition root: store, supervisor, metrics and sampler of one data folder."""
 
     def __init__(
-        self, data_dir: Path, *, machine: Machine | None = None, worker_command: list[str] | None = None
+        self,
+        data_dir: Path,
+        *,
+        machine: Machine | None = None,
+        worker_command: list[str] | None = None,
+        tester_command: list[str] | None = None,
     ) -> None:
         self.data_dir = data_dir.expanduser().resolve()
         (self.data_dir / "runs").mkdir(parents=True, exist_ok=True)
@@ -64,12 +72,21 @@ class Studio:
         self._store = Store(database_url(self.data_dir))
         self._metrics = Metrics()
         command = tuple(worker_command) if worker_command else WORKER_COMMAND
-        self._supervisor = Supervisor(self._store, self._metrics, self.data_dir, command)
+        self._testers = Testers(
+            self.data_dir,
+            self._run_dirs,
+            lambda: bool(self._supervisor.active()),
+            tuple(tester_command) if tester_command else TESTER_COMMAND,
+        )
+        self._supervisor = Supervisor(
+            self._store, self._metrics, self.data_dir, command, make_room=self._testers.end_all
+        )
         self._sampler = Sampler()
         self._previews = Previews(self.machine, self.data_dir, self._store.measured_step_s)
         self._drafts = Drafts(self.data_dir / "settings" / "draft.json")
         self._starting = threading.Lock()
         self.gallery = Gallery(self.data_dir, self._data_context, self._data_folders)
+        self.trials = Trials(self.run_dir, self._testers)
         self.storage = Storage(self.data_dir / "cache", self._working_since)
 
     def start(self) -> None:
@@ -126,6 +143,13 @@ class Studio:
     def preview(self, values: dict[str, Any]) -> Preview:
         """What a run with these values will be. A large folder is read in the background; ask again then."""
         return self._previews.preview(values)
+
+    def parts(self, values: dict[str, Any]) -> Parts:
+        """The files of the base in these values, whatever else is wrong with them."""
+        try:
+            return parts_of_model(self._previews.resolve({"model": values.get("model", {})}).model)
+        except (ConfigError, ConfigErrors):
+            return Parts([], by_hand=False, models="")
 
     def start_run(self, values: dict[str, Any]) -> Started:
         """Queue a run. Answers at once: pictures of a large new folder are checked by the worker."""
@@ -274,6 +298,7 @@ class Studio:
         row = self._store.get(run_id)
         if row is None:
             raise AtelierError("This run is gone already.")
+        self._testers.end(RunDir(Path(row.path)))
         target = self.data_dir / "trash" / f"{Path(row.path).name}-{time.strftime('%Y%m%d-%H%M%S')}-{run_id[:4]}"
         if not self._supervisor.remove(run_id, target):
             raise AtelierError("A run cannot be deleted while it runs or waits.", "Stop it first.")
@@ -283,6 +308,9 @@ class Studio:
         """The folder of a run, for routes that serve its files."""
         row = self._store.get(run_id)
         return RunDir(Path(row.path)) if row else None
+
+    def _run_dirs(self) -> list[RunDir]:
+        return [RunDir(Path(row.path)) for row in self._store.all()]
 
     def _state(self, row: RunRow) -> Shown:
         state = self._supervisor.state(row)

@@ -20,7 +20,7 @@ from app.ui import theme
 from app.ui.draft import DraftEditor
 from app.ui.tabs import dataset, expert, runs, train
 from app.ui.texts import LANGUAGES, Texts, texts
-from app.ui.widgets import drop, strip
+from app.ui.widgets import drop, parts, strip
 from app.ui.widgets.live import STATIC_ROUTE, asset_url, live
 from app.ui.wiring import Forms
 from trainers.paths import ASSETS
@@ -58,7 +58,8 @@ def build(studio: Studio, language: str = "en") -> gr.Blocks:
         with gr.Tabs(elem_id="rail"):
             with gr.Tab(words("tab.train"), id="train", elem_id="tab-train"):
                 asks = train.Pictures(drop.server_function(studio, editor), strip.server_function(studio, editor))
-                simple = train.build(words, current.after, preset, _cards(studio, words), asks)
+                models = train.Models(_cards(studio, words), parts.server_function(studio, editor))
+                simple = train.build(words, current.after, preset, models, asks)
             with gr.Tab(words("tab.expert"), id="expert", elem_id="tab-expert"):
                 full = expert.build(words, current.after, current.preset, presets)
             with gr.Tab(words("tab.dataset"), id="dataset", elem_id="tab-dataset"):

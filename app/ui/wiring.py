@@ -45,11 +45,13 @@ class Forms:
     def connect(self, page: gr.Blocks) -> None:
         """Add the events of every control."""
         for path, field in self._simple.fields.items():
-            self._on_edit(path, field, [self._full.fields[path]])
+            if path == "model.base":
+                self._on_base(field)
+            else:
+                self._on_edit(path, field, [self._full.fields[path]])
         for path, field in self._full.fields.items():
             self._on_edit(path, field, self._mirrors(path))
-        of_goal = [self._full.fields[path] for path in forms.GOAL_PATHS]
-        self._on_choice(self._simple.goal, self._editor.choose_goal, of_goal)
+        self._on_choice(self._simple.goal, self._editor.choose_goal, self._controls())  # it can bring another preset
         self._on_choice(self._simple.quality, self._editor.choose_quality, [self._full.fields["schedule.max_steps"]])
         self._on_choice(self._full.preset, self._editor.choose_preset, self._controls())
         self._on_start(self._simple.start, self._simple.fields)
@@ -80,6 +82,18 @@ class Forms:
         # text is taken when the field is left: half a path or half a number should not be checked
         triggers = [field.blur, field.submit] if isinstance(field, gr.Textbox) else [field.input]
         gr.on(triggers, edit, field, [self._state, *mirrors], **QUIET)
+
+    def _on_base(self, field: Component) -> None:
+        """A typed base is chosen as by its card: another preset can come with it."""
+
+        def choose(raw: Any) -> Any:
+            base, now = forms.parse(by_path()["model.base"], raw), self._editor.current()
+            if base == forms.get(now.after, "model.base"):
+                return [gr.skip()] * (1 + len(self._controls()))
+            edited = self._editor.choose_model(base)
+            return [self._describe(edited), *self._updates(self._controls(), edited)]
+
+        gr.on([field.blur, field.submit], choose, field, [self._state, *self._controls()], **QUIET)
 
     def _on_choice(self, field: Component, choose: Callable[[str], Edited], mirrors: list[Component]) -> None:
         def chosen(name: str) -> Any:

@@ -50,7 +50,7 @@
     root.append(cards);
     at.on("form", (form) => {
       const models = [...props.value];
-      if (!models.some((model) => model.name === form.base)) models.push({ name: form.base, title: form.base, note: t("models.own"), licence: "", size: "", fit: "" });
+      if (!models.some((model) => model.name === form.base)) models.push({ name: form.base, title: form.base.split(/[\\/]/).filter(Boolean).slice(-1)[0], note: t("models.own"), licence: "", size: "", fit: "" });
       cards.replaceChildren(...models.map((model) => card(model, model.name === form.base)));
     });
   };
@@ -58,14 +58,14 @@
   function card(model, chosen) {
     const place = model.on_disk === undefined ? "" : t(model.on_disk ? "models.on_disk" : "models.download", { size: model.size });
     const facts = [
-      h("span", { class: "fact" }, icon(model.on_disk ? "ok" : "download"), h("span", { text: place })),
+      place ? h("span", { class: "fact" }, icon(model.on_disk ? "ok" : "download"), h("span", { text: place })) : null,
       model.fit ? h("span", { class: `fact fit-${model.fit}` }, icon({ yes: "ok", tight: "warning", no: "problem" }[model.fit]), h("span", { text: t(`models.fit_${model.fit}`) })) : null,
       model.gated ? h("span", { class: "fact" }, icon("lock"), h("span", { text: t("models.gated") })) : null,
     ];
     return h(
       "button",
       { type: "button", class: "card", role: "radio", "aria-checked": String(chosen), data: { model: model.name }, onclick: () => chosen || at.act("model", model.name) },
-      h("span", { class: "card-title" }, h("i", { class: "radio" }), h("strong", { text: model.title })),
+      h("span", { class: "card-title", title: model.name }, h("i", { class: "radio" }), h("strong", { text: model.title })),
       h("span", { class: "card-note", text: model.note }),
       h("span", { class: "facts" }, facts, model.licence ? h("span", { class: "fact licence", text: model.licence }) : null),
     );

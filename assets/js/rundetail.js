@@ -13,6 +13,7 @@
     at.on("deleted", () => view.close());
     at.poller(root, 1000, () => view.poll());
     at.poller(view.lower.element, 1500, () => view.lower.poll());
+    view.test.look = at.poller(view.test.element, 1000, () => view.test.poll()).now;
   };
 
   class Detail {
@@ -22,8 +23,9 @@
       this.reason = h("div", { class: "reason", hidden: true });
       this.charts = new at.Charts();
       this.samples = new at.Samples();
+      this.test = new at.RunTest(server);
       this.lower = new at.RunFiles(server, () => this.detail);
-      this.content = h("div", { class: "run-detail", hidden: true }, this.head, this.reason, this.charts.element, this.samples.element, this.lower.element);
+      this.content = h("div", { class: "run-detail", hidden: true }, this.head, this.reason, this.charts.element, this.samples.element, this.test.element, this.lower.element);
       this.placeholder = h("div", { class: "empty large" }, h("i", { class: "drawing drawing-curve", "aria-hidden": "true" }), h("p", { text: t("runs.choose") }));
       this.element = h("div", {}, this.placeholder, this.content);
     }
@@ -41,6 +43,7 @@
       this.charts.clear();
       this.charts.draw();
       this.samples.clear();
+      this.test.clear();
       this.lower.clear();
       this.content.hidden = true;
       this.placeholder.hidden = false;
@@ -57,6 +60,7 @@
       this.content.hidden = false;
       this.placeholder.hidden = true;
       this.lower.show(detail);
+      this.test.show(detail);
     }
 
     // Returns the milliseconds until the next question.

@@ -63,17 +63,24 @@
       return h("button", { type: "button", class: `sample ${on ? "is-on" : ""}`, title: `${sample.prompt}\n${t("run.seed")} ${sample.seed}`, onclick: () => this.compare(sample) }, picture);
     }
 
-    // The picture of this step over the one from before the training; the slider shows more of one or the other.
+    // The picture of this step over the one from before the training.
     compare(sample) {
       const before = this.list.find((other) => other.index === sample.index && other.step === 0) ?? sample;
-      const stage = h("div", { class: "compare", style: { "--cut": "50%" } },
-        h("img", { src: before.url, alt: t("run.before") }), h("img", { class: "after", src: sample.url, alt: sample.prompt }),
-        h("span", { class: "tag left", text: t("run.before") }), h("span", { class: "tag right", text: t("run.step_n", { n: sample.step }) }));
-      const slider = h("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": t("run.compare"), oninput: (event) => stage.style.setProperty("--cut", `${event.target.value}%`) });
-      const note = h("p", { class: "muted", text: `${t("run.seed")} ${sample.seed}` });
-      at.dialog(sample.prompt, h("div", { class: "compare-box" }, stage, slider, note), [[t("common.close"), ""]]);
+      at.compare(sample.prompt, { url: before.url, label: t("run.before") }, { url: sample.url, label: t("run.step_n", { n: sample.step }) }, `${t("run.seed")} ${sample.seed}`);
     }
   }
+
+  // Two pictures, {url, label}, one over the other; the slider shows more of one or the other. before: null for none.
+  // file: {url, name} that can be downloaded.
+  at.compare = (title, before, after, note, file = null) => {
+    const stage = h("div", { class: "compare", style: { "--cut": before ? "50%" : "0%" } },
+      before ? h("img", { src: before.url, alt: before.label }) : null, h("img", { class: before ? "after" : "", src: after.url, alt: title }),
+      before ? h("span", { class: "tag left", text: before.label }) : null, h("span", { class: "tag right", text: after.label }));
+    const slider = before ? h("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": t("run.compare"), oninput: (event) => stage.style.setProperty("--cut", `${event.target.value}%`) }) : null;
+    const fetched = file ? h("a", { class: "button", href: file.url, download: file.name }, at.icon("download"), h("span", { text: t("run.download") })) : null;
+    const line = h("div", { class: "compare-note" }, h("span", { class: "muted", text: note }), h("span", { class: "grow" }), fetched);
+    at.dialog(title, h("div", { class: "compare-box" }, stage, slider, line), [[t("common.close"), ""]]);
+  };
 
   at.Samples = Samples;
 })();

@@ -1,1 +1,1 @@
-"""LoRA files: what other programs call the layers, reading any of them, writing all of them, and checking what was written."""
+"""LoRA files: what other programs call the layers; reading any of them, writing all, and checking what was written."""

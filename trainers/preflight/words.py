@@ -107,7 +107,13 @@ WORDS: dict[str, tuple[str, str]] = {
         "Lower schedule.warmup_steps.",
     ),
     # model
-    "no_model": ("{source} holds no model.", "Give a folder in diffusers layout."),
+    "no_model": ("{source} holds no model.", "Give a checkpoint file, or a folder in diffusers layout."),
+    "model_file": ("{reason}", "{remedy}"),
+    "model_lacks": (
+        "{file} holds no {part}, and none was found on this machine.",
+        "Put {names} ({gib} GB, from {where}) beside it or into {folder}, or set {setting}.",
+    ),
+    "no_model_config": ("{folder} does not say how a {part} is built.", "Give a folder in diffusers layout."),
     "model_part": ("{source} lacks {parts}.", "Copy or download the model again."),
     "no_model_id": ("'{source}' is neither a folder nor a Hugging Face id.", "Ids look like owner/name."),
     "model": ("{source} is on this machine.", ""),
@@ -116,6 +122,15 @@ WORDS: dict[str, tuple[str, str]] = {
         "{source} will be downloaded (about {gib} GB).",
         "Accept its licence on huggingface.co and sign in with `hf auth login`.",
     ),
+    "no_token": (
+        "{source} asks for its licence to be accepted, and nobody is signed in here.",
+        "Accept it on huggingface.co, then run `hf auth login`, or set HF_TOKEN.",
+    ),
+    "offline": (
+        "{source} is not on this machine, and downloads are switched off (HF_HUB_OFFLINE).",
+        "Unset HF_HUB_OFFLINE, or give a folder or file.",
+    ),
+    "no_modelscope": ("downloads from ModelScope need a package.", "Run `pip install modelscope`."),
     "download_disk": (
         "the download of {source} needs about {need} GB of disk; {free} GB are free in {folder}.",
         "Free some space, or set HF_HOME to a folder on another disk.",

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from app.services.trials import trial_of
 from app.ui.texts import Texts
 from app.ui.widgets.live import live
 from trainers.errors import AtelierError
+from trainers.trials import ID
 
 if TYPE_CHECKING:
     from app.services.studio import Started, Studio
@@ -32,7 +34,8 @@ def build(studio: Studio, texts: Texts) -> None:
                 "plot.",
                 "phase.",
                 "measured.",
-                functions=server_functions(studio),
+                "test.",
+                functions=[*server_functions(studio), *of_trials(studio)],
             )
 
 
@@ -88,6 +91,41 @@ def server_functions(studio: Studio) -> list[Callable[..., Any]]:
     return [detail, poll, samples, use, log, command, resume, cancel, delete]
 
 
+def of_trials(studio: Studio) -> list[Callable[..., Any]]:
+    """What the page may ask of the adapter of a run. Every argument comes from the network, so its type is checked."""
+    trials = studio.trials
+
+    def test_panel(run_id: Any) -> dict[str, Any] | None:
+        found = trials.panel(_text(run_id))
+        return dataclasses.asdict(found) if found else None
+
+    def test_poll(run_id: Any) -> dict[str, Any]:
+        return trials.poll(_text(run_id))
+
+    def test_list(run_id: Any) -> list[dict[str, Any]]:
+        return [
+            dataclasses.asdict(found) | {"settings": found.settings.model_dump()}
+            for found in trials.newest(_text(run_id))
+        ]
+
+    def test_draw(request: Any) -> dict[str, Any]:
+        run_id, settings = _pair(request)
+        return _answer(lambda: trials.ask(_text(run_id), trial_of(settings)))
+
+    def test_again(request: Any) -> dict[str, Any]:
+        run_id, trial_id = _pair(request)
+        return _done(lambda: trials.again(_text(run_id), _trial(trial_id)))
+
+    def test_delete(request: Any) -> dict[str, Any]:
+        run_id, trial_id = _pair(request)
+        return _done(lambda: trials.delete(_text(run_id), _trial(trial_id)))
+
+    def test_stop(run_id: Any) -> dict[str, Any]:
+        return _done(lambda: trials.stop(_text(run_id)))
+
+    return [test_panel, test_poll, test_list, test_draw, test_again, test_delete, test_stop]
+
+
 def started_record(started: Started) -> dict[str, Any]:
     return {"run": started.run_id, "error": " ".join(error.message for error in started.errors)}
 
@@ -99,9 +137,23 @@ def _answer(act: Callable[[], str]) -> dict[str, Any]:
         return {"error": str(error)}
 
 
+def _done(act: Callable[[], None]) -> dict[str, Any]:
+    try:
+        act()
+    except AtelierError as error:
+        return {"error": str(error)}
+    return {}
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 200:
         raise ValueError("a run is named by a short text")
+    return value
+
+
+def _trial(value: Any) -> str:
+    if not isinstance(value, str) or not ID.fullmatch(value):
+        raise ValueError("a test is named by twelve letters")
     return value
 
 

@@ -39,14 +39,15 @@ class Pictures:
     strip: Callable[[Any], Any]
 
 
-def build(
-    texts: Texts,
-    values: forms.Values,
-    preset: forms.Values,
-    models: list[dict[str, Any]],
-    pictures: Pictures,
-) -> TrainTab:
-    """models: records of the cards."""
+@dataclass(frozen=True)
+class Models:
+    """What the second step shows of base models: records of the cards, and the files of the chosen one."""
+
+    cards: list[dict[str, Any]]
+    parts: Callable[[Any], Any]
+
+
+def build(texts: Texts, values: forms.Values, preset: forms.Values, models: Models, pictures: Pictures) -> TrainTab:
 
     def text(path: str, **changes: object) -> Component:
         return control(by_path()[path], texts, forms.get(values, path), "t", **changes)
@@ -63,7 +64,9 @@ def build(
                 live("strip", texts, "strip.", functions=[pictures.strip])
             with gr.Column(elem_classes=["step"]):
                 step_heading(2, texts("train.model"), texts("train.model.note"))
-                live("models", texts, "models.", value=models)
+                live("models", texts, "models.", value=models.cards)
+                fields["model.base"] = text("model.base", label=texts("parts.own"), info=texts("parts.own_note"))
+                live("parts", texts, "parts.", functions=[models.parts])
                 with gr.Row(elem_classes=["pair"]):
                     goal = gr.Radio(
                         [(texts(f"goal.{name}"), name) for name in forms.GOALS],

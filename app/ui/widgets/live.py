@@ -20,6 +20,7 @@ SCRIPTS = (
     "form",
     "drop",
     "plan",
+    "parts",
     "expert",
     "datasetgrid",
     "datasetchips",
@@ -36,6 +37,7 @@ SCRIPTS = (
     "charts",
     "samples",
     "runfiles",
+    "runtest",
     "rundetail",
     "runlist",
 )
