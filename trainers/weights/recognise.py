@@ -60,7 +60,7 @@ def recognise(header: Header) -> Recognised:
     if any(mark in name for name in header.tensors for mark in PACKED):
         return Recognised("unknown", "a file whose weights are packed to 4 bits")
     if lora := lora_of(header):
-        return Recognised("lora", f"a LoRA for {lora.name}", lora.family)
+        return Recognised("lora", f"a LoRA for {lora.name or 'an unknown model'}", lora.family)
     parts = dict(_parts(header))
     if found := denoiser_of(header):
         if not found.family:
