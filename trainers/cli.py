@@ -144,12 +144,15 @@ class Progress:
         self.failed: RunFailed | None = None
         self.finished: RunFinished | None = None
         self._bar: Any = None  # a tqdm, once training starts
+        self._file: Any = None  # a tqdm of the download that goes on
         self._validation = ""
 
     def __call__(self, event: Event) -> None:
         match event:
             case PhaseChanged(phase="training", total=int(total)):
                 self._open(total, event.done or 0)
+            case PhaseChanged(phase="downloading", detail=file, done=int(done), total=int(total)):
+                self._download(file, done, total)
             case PhaseChanged(phase=phase, detail=detail, done=done) if phase != "training" and not done:
                 self._say(f"{phase}{f': {detail}' if detail else ''}")
             case StepDone():
@@ -171,18 +174,33 @@ class Progress:
         if self._bar is None:
             self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
 
+    def _download(self, file: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if self._file is None or self._file.desc != file:
+            self._close_download()
+            self._file = tqdm(total=total, desc=file, unit="B", unit_scale=True, dynamic_ncols=True)
+        self._file.update(done - self._file.n)
+
+    def _close_download(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def _step(self, event: StepDone) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {event.loss:.4f}{self._validation}", refresh=False)
             self._bar.update(event.step - self._bar.n)
 
     def _say(self, text: str) -> None:
+        self._close_download()
         if self._bar is None:
             print(text, file=sys.stderr)
         elif text.startswith(("warning", "measur")):
             self._bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
+        self._close_download()
         if self._bar is not None:
             self._bar.close()
 

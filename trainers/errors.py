@@ -44,6 +44,12 @@ class ConfigErrors(AtelierError):
         self.errors = errors
 
 
+class StoppedEarly(AtelierError):
+    """A person ended the run before it trained."""
+
+    exit_code = EXIT_STOPPED
+
+
 class DataError(AtelierError):
     """The pictures or captions cannot be used as they are."""
 

@@ -32,9 +32,12 @@ Emit = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class PhaseChanged(Event):
-    """The run does something else now. `done` of `total` when the phase can be counted."""
+    """The run does something else now. `done` of `total` when the phase can be counted; a download counts bytes.
 
-    phase: str  # preparing | loading | caching | training | paused | sampling | validating | saving | measuring
+    phase: preparing | downloading | loading | caching | training | paused | sampling | validating | saving | measuring
+    """
+
+    phase: str
     detail: str = ""
     done: int | None = None
     total: int | None = None

@@ -1,6 +1,6 @@
 """The folder of one run: the only truth about it. The app's database is an index of such folders.
 
-config.toml  events.jsonl  control.jsonl  worker.json  worker.log  samples/  checkpoints/  NAME.safetensors
+config.toml  events.jsonl  control.jsonl  worker.json  worker.log  samples/  checkpoints/  trials/  NAME.safetensors
 """
 
 from __future__ import annotations
@@ -123,6 +123,11 @@ class RunDir:
 
     def adapter(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
+
+    def adapter_files(self) -> list[Path]:
+        """What can be used in other programs: the finished file, then those of checkpoints, newest first."""
+        finished = sorted(self.path.glob("*.safetensors"))
+        return finished + [file for step in reversed(self.whole_checkpoints()) for file in step.glob("*.safetensors")]
 
     def create(self, config_toml: str) -> None:
         """Make the folder. Raises FileExistsError when it already holds a run."""

@@ -23,7 +23,7 @@ from PIL import Image
 
 from trainers import catalog, preflight, resolve
 from trainers.config import TrainConfig
-from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, AtelierError
+from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, AtelierError, StoppedEarly
 from trainers.events import (
     CheckpointSaved,
     Emit,
@@ -172,7 +172,7 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
     from trainers.weights.hub import fetch
 
     runtime = make_runtime(config)
-    fetch(config.model, lambda file, done, total: emit(PhaseChanged("downloading", file, done, total)))
+    fetch(config.model, _download_progress(emit, control))
     family = load_family(config, runtime)
     dataset = Dataset(report.scan, config, family, runtime.device, run.path)
     probe = _probe(config)
@@ -191,6 +191,17 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
         dataset.forget_texts()
     emit(RunFinished(result.step, path.name, round(time.monotonic() - begun, 1), result.stopped, summary))
     return EXIT_STOPPED if result.stopped else EXIT_DONE
+
+
+def _download_progress(emit: Emit, control: FileControl) -> Callable[[str, int, int], None]:
+    """Tells of a download, and ends it when asked to: what is there stays there."""
+
+    def tell(file: str, done: int, total: int) -> None:
+        emit(PhaseChanged("downloading", file, done, total))
+        if "stop" in control():
+            raise StoppedEarly("Stopped during the download.", "Resume goes on where it stopped.")
+
+    return tell
 
 
 def _exporter(run: RunDir, config: TrainConfig, family: ModelFamily, scan: Scan, pictures: int) -> Export:

@@ -150,7 +150,8 @@ class Series:
         if self.phase == "training":
             self.total = int(total or self.total)
         elif done is not None and total:
-            self.detail = f"{self.detail} {done} of {total}".strip()
+            counted = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB" if self.phase == "downloading" else f"{done} of {total}"
+            self.detail = f"{self.detail} {counted}".strip()
 
     def _on_step(self, record: Record) -> None:
         step = int(record.get("step", 0))

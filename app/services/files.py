@@ -66,10 +66,11 @@ def trial(run: RunDir, name: str) -> Path:
 
 
 def adapter(run: RunDir, name: str) -> Path:
-    """The adapter file of the run. Raises FileNotFoundError."""
-    if Path(name).suffix != ".safetensors":
+    """An adapter file of the run or of one of its checkpoints, by its name. Raises FileNotFoundError."""
+    found = next((path for path in run.adapter_files() if path.name == name), None)
+    if found is None:
         raise FileNotFoundError(name)
-    return confined(run.path, name)
+    return confined(found.parent, name)
 
 
 def thumbnail(picture: Path, cache: Path, side: int = THUMB_PX) -> Path:

@@ -8,8 +8,9 @@ from typing import Literal
 
 from app.services import format
 from trainers import catalog, plan, resolve
-from trainers.config import TrainConfig
+from trainers.config import Model, TrainConfig
 from trainers.machine import Machine
+from trainers.weights import hub
 
 Fit = Literal["yes", "tight", "no"]
 TIGHT = 0.9  # share of the memory from which on little is left for other programs
@@ -43,19 +44,17 @@ def _card(name: str, model: catalog.ModelSpec, machine: Machine) -> ModelCard:
         note=model.note,
         licence=model.licence,
         size="built in" if model.built_in else format.gib(model.download_gib),
-        on_disk=_on_disk(name),
+        on_disk=_on_disk(name, model.family),
         gated=model.gated,
         fit=_fit(name, machine),
     )
 
 
-def _on_disk(name: str) -> bool:
+def _on_disk(name: str, family: str) -> bool:
     source = catalog.source_of(name)
     if Path(source).is_absolute():
         return (Path(source) / "model_index.json").is_file()
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(source, "model_index.json"), str)
+    return hub.is_on_disk(Model(base=name, family=family))
 
 
 def _fit(name: str, machine: Machine) -> Fit:

@@ -123,9 +123,9 @@ def _sample_info(run_id: str, run: RunDir, sample: SampleReady) -> SampleInfo:
 
 
 def file_infos(run_id: str, run: RunDir) -> list[FileInfo]:
-    """The adapter files of the run."""
+    """The adapter files of the run, the finished one first."""
     found = []
-    for path in sorted(run.path.glob("*.safetensors")):
+    for path in run.adapter_files():
         length = path.stat().st_size
         found.append(FileInfo(path.name, format.size(length), length, files.adapter_url(run_id, path.name)))
     return found
