@@ -21,7 +21,7 @@ class PartInfo:
     """A part of the base.
 
     file: its usual name; size_gib: of that; page: where it can be had; found: where it is, empty for nowhere; place:
-    the end of that, for people; folder: where ComfyUI keeps it.
+    the end of that, for people; folder: where ComfyUI keeps it; within: the file that it usually comes in.
     """
 
     title: str
@@ -34,6 +34,7 @@ class PartInfo:
     found: str
     place: str
     folder: str
+    within: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def _info(state: PartState, model: Model) -> PartInfo:
         found=found,
         place=_place(Path(found)) if found else "",
         folder=f"models/{spec.folder}",
+        within=spec.within,
     )
 
 

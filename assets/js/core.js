@@ -93,7 +93,8 @@ window.atelier ??= (() => {
     return magnitude >= 100 ? value.toFixed(0) : magnitude >= 10 ? value.toFixed(1) : String(+value.toPrecision(4));
   }
 
-  const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+  // a path, an id or a file keeps its spelling
+  const sentence = (text) => (/^\S*[/._]\S/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
 
   // created: seconds since 1970, or a text that Date can read
   function when(created) {

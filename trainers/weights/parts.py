@@ -17,7 +17,8 @@ class PartSpec:
     """One part of a model.
 
     component: its name in the pipeline; names: usual names of its file, the best first; size_gib: of the first;
-    where: hub id that has it; folder: where ComfyUI keeps it.
+    where: hub id that has it; folder: where ComfyUI keeps it; within: usual name of the file that it comes in, empty
+    where it is a file of its own.
     """
 
     component: str
@@ -28,6 +29,7 @@ class PartSpec:
     gated: bool
     where: str
     folder: str
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ _ENCODERS = {
     "sdxl": (_CLIP_L, _CLIP_G),
     "sd15": (_CLIP_L,),
 }
+WHOLE = ("sd15", "sdxl")  # families whose checkpoints usually hold all parts
 # name, GiB and folder of the file that holds the denoiser
 _DENOISERS = {
     "flux-dev": ("flux1-dev.safetensors", 22.17, "diffusion_models"),
@@ -103,7 +106,10 @@ def parts_of(model_name: str) -> list[PartSpec]:
     denoiser = PartSpec(component, model.title, (file,), gib, model.licence, model.gated, model.source, folder)
     names, licence, where = _VAES[model.family]
     vae = PartSpec("vae", "VAE", names, 0.31, licence, _is_gated(where), where, "vae")
-    return [denoiser, vae, *_ENCODERS[model.family]]
+    others = [vae, *_ENCODERS[model.family]]
+    if model.family in WHOLE:
+        others = [dataclasses.replace(part, within=file) for part in others]
+    return [denoiser, *others]
 
 
 def _is_gated(source: str) -> bool:
