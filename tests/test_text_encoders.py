@@ -130,3 +130,13 @@ def test_a_run_trains_its_text_encoders(folders: dict[str, Path], tmp_path: Path
     assert moved and all(tensor.abs().max() > 0 for key, tensor in moved.items() if ".layers.0." in key)
     assert sum(isinstance(event, SampleReady) for event in bench.events) == 2
     assert all(torch.isfinite(torch.tensor(step.loss)) for step in bench.steps())
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3"])
+def test_t5_is_read_in_a_format_that_it_does_not_overflow(folders: dict[str, Path], tmp_path: Path, name: str) -> None:
+    bench = make_bench(tmp_path, folders[name], tmp_path)
+    family = load_family(bench.config, dataclasses.replace(bench.runtime, dtype=torch.float16))
+    family.load("text")
+    t5 = catalog.FAMILIES[name].text_encoders[-1].component
+    formats = {encoder: family._parts[encoder].dtype for encoder in (t5, "text_encoder")}  # type: ignore[attr-defined]
+    assert formats == {t5: torch.bfloat16, "text_encoder": torch.float16}

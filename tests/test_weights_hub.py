@@ -241,7 +241,7 @@ def test_modelscope_needs_its_package(hub: Hub, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "modelscope", None)
     with pytest.raises(MissingPackageError) as caught:
         fetch(model(hub, hub="modelscope"), silent)
-    assert "pip install modelscope" in caught.value.hint
+    assert "requirements-modelscope.txt" in caught.value.hint
 
 
 # --------------------------------------------------------------------------- what the preflight says of a download

@@ -13,6 +13,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+from transformers import T5EncoderModel
 
 from trainers import catalog
 from trainers.config import Model
@@ -67,8 +68,9 @@ class Parts:
 
 
 def open_frozen(source: ModelSource, name: str, cls: Any, runtime: Runtime) -> Any:
-    """A frozen component on the device, in the run's number format."""
-    return open_model(source, name, cls, runtime.dtype).to(runtime.device)
+    """A frozen component on the device, in the run's number format; T5, whose states overflow in fp16, in bf16 then."""
+    overflows = runtime.dtype == torch.float16 and cls is T5EncoderModel
+    return open_model(source, name, cls, torch.bfloat16 if overflows else runtime.dtype).to(runtime.device)
 
 
 def open_denoiser(source: ModelSource, name: str, cls: Any, runtime: Runtime, keep: tuple[str, ...] = ()) -> nn.Module:

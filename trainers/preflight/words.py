@@ -130,7 +130,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{source} is not on this machine, and downloads are switched off (HF_HUB_OFFLINE).",
         "Unset HF_HUB_OFFLINE, or give a folder or file.",
     ),
-    "no_modelscope": ("downloads from ModelScope need a package.", "Run `pip install modelscope`."),
+    "no_modelscope": ("downloads from ModelScope need a package.", "Run `pip install -r requirements-modelscope.txt`."),
     "download_disk": (
         "the download of {source} needs about {need} GB of disk; {free} GB are free in {folder}.",
         "Free some space, or set HF_HOME to a folder on another disk.",

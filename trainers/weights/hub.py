@@ -213,7 +213,7 @@ def _from_modelscope(source: str, folders: tuple[str, ...], model: Model, revisi
         from modelscope import snapshot_download  # type: ignore[import-not-found]
     except ImportError as error:
         message = "Downloads from ModelScope need a package that is not installed."
-        raise MissingPackageError(message, "Run `pip install modelscope`.") from error
+        raise MissingPackageError(message, "Run `pip install -r requirements-modelscope.txt`.") from error
     progress(source, 0, 0)
     patterns = ["*.json", *(f"{folder}/*" if folder else "*.safetensors" for folder in folders)]
     unneeded = [] if model.allow_pickle else ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack", "*.onnx*"]
