@@ -12,7 +12,6 @@ from unittest import mock
 import torch
 from torch import nn
 
-from trainers import catalog
 from trainers.sandbox import build
 from trainers.weights.open import open_skeleton
 from trainers.weights.source import ModelSource
@@ -23,8 +22,7 @@ def random_weights() -> Iterator[None]:
     """Within it the families open random modules, on the graphics card if there is one, and small tokenizers."""
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch("trainers.families.parts.open_model", _random_model))
-        for family in catalog.FAMILIES.values():
-            patches.enter_context(mock.patch(f"{family.module}.open_tokenizer", _tokenizer))
+        patches.enter_context(mock.patch("trainers.families.parts.open_tokenizer", _tokenizer))
         yield
 
 

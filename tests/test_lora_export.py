@@ -201,6 +201,20 @@ def test_export_goes_through_every_layout_and_comes_back(name: str, layer: str, 
     assert facts_in(path)["ss_output_name"] == "theirs"
 
 
+def test_export_of_a_dora_on_a_part_of_an_original_layer_reads_the_base(
+    start, folders, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    bench, family, adapter = start("flux", adapter={"kind": "dora"}, save={"dtype": "fp32", "layout": "diffusers"})
+    file, out = tmp_path / "dora.safetensors", tmp_path / "kohya.safetensors"
+    save_adapter(file, adapter, family, bench.config, steps=1, pictures=1)
+    base = str(folders("flux"))
+    assert exported(file, out, "--layout", "kohya", "--base", base, "--dtype", "fp32") == 0
+    found = read_lora(out, family.skeleton())
+    for name in adapter.names():
+        wanted, weight = adapter.delta(name), adapter.weight(name)
+        torch.testing.assert_close(found[name].delta(weight), wanted, rtol=1e-2, atol=1e-3)  # lengths were read in bf16
+
+
 def test_export_of_another_size_asks_for_its_base(folders, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = make_bench(tmp_path, folders("sd3"), tmp_path).config
     skeleton = load_family(config, make_bench(tmp_path, folders("sd3"), tmp_path).runtime).skeleton()

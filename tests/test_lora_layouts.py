@@ -132,8 +132,8 @@ def test_untrained_part_of_an_original_layer_gets_rows_of_zeros(flux: dict) -> N
     width = layer_shapes(flux)[f"{BLOCK}.attn.to_q"][0]
     layers = {f"{BLOCK}.attn.to_k": random_layer(width, width, 2, 1.0)}
     up = tensors_of(layers, flux, "kohya")["lora_unet_single_blocks_0_linear1.lora_up.weight"]
-    assert up.shape == (3 * width + 4 * width, 2)
-    assert up[width : 2 * width].any() and not up[:width].any() and not up[2 * width :].any()
+    assert up.shape == (3 * width + 4 * width, 4 * 2), "each of the four parts has its share of the rank"
+    assert up[width : 2 * width, 2:4].any() and not up[:width].any() and not up[2 * width :].any()
 
 
 def test_layer_that_was_trained_as_one_is_split_with_a_common_down(flux: dict, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_dora_on_a_part_of_an_original_layer_needs_the_base(flux: dict, folders,
     """The other rows keep the lengths that they have in the base, so they are left as they are."""
     adapter = trained("flux", load_components("flux", folders("flux")), "all", kind="dora")
     naming, shapes = naming_of(flux), layer_shapes(flux)
-    with pytest.raises(AtelierError, match=r"proj_mlp has no magnitude.*diffusers layout"):
+    with pytest.raises(AtelierError, match=r"proj_mlp has no magnitude.*--base"):
         write_layers(adapter.layers(), naming, shapes, "kohya", torch.float32)
     base = load_components("flux", folders("flux"))
 

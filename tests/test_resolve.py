@@ -309,3 +309,8 @@ def test_changed_copy_is_validated_again() -> None:
     assert config.adapter.rank == 7 and config.adapter.alpha == TrainConfig().adapter.alpha
     with pytest.raises(ConfigErrors):
         resolve.with_changes(config, {"adapter": {"rank": 0}})
+
+
+@pytest.mark.parametrize(("kind", "layout"), [("lora", "diffusers"), ("dora", "kohya")])
+def test_a_file_has_the_layout_that_most_programs_read_in_full(kind: str, layout: str) -> None:
+    assert resolved({"model": {"base": "flux-dev"}, "adapter": {"kind": kind}}, CARD_24).save.layout == layout

@@ -240,7 +240,7 @@ def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
                 config.memory.gradient_checkpointing, "on" if model.denoiser_params >= CHECKPOINTING_FROM else "off"
             )
         },
-        "save": {"layout": _filled(config.save.layout, family.layouts[0])},
+        "save": {"layout": _filled(config.save.layout, _usual_layout(config, family))},
         "sample": {
             "steps": _filled(config.sample.steps, model.sample_steps),
             "guidance": _filled(config.sample.guidance, model.sample_guidance),
@@ -325,6 +325,11 @@ def _targets(scope: str, family: catalog.FamilySpec) -> str:
         hint = f"Sets: {', '.join(family.targets)}; or endings of layer names, as in to_q,to_v."
         raise ConfigError("adapter.targets", f"there is no target set {scope!r}.", hint)
     return ",".join(endings)
+
+
+def _usual_layout(config: TrainConfig, family: catalog.FamilySpec) -> catalog.Layout:
+    """The magnitudes of a DoRA are read from kohya's files by the programs that most people draw with."""
+    return "kohya" if config.adapter.kind == "dora" else family.layouts[0]
 
 
 def _free_name(config: TrainConfig, folder: str, output_dir: Path) -> str:

@@ -150,7 +150,9 @@ class Series:
         if self.phase == "training":
             self.total = int(total or self.total)
         elif done is not None and total:
-            counted = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB" if self.phase == "downloading" else f"{done} of {total}"
+            counted = f"{done} of {total}"
+            if self.phase == "downloading":
+                counted = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
             self.detail = f"{self.detail} {counted}".strip()
 
     def _on_step(self, record: Record) -> None:

@@ -6,8 +6,6 @@ and T5's states, padded without a mask; raw output is the velocity eps - x0.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from PIL import Image
@@ -19,22 +17,13 @@ from trainers.config import TrainConfig
 from trainers.families.base import Conditioning, Part, Runtime, SampleRequest, lora_targets
 from trainers.families.clip import states, token_ids
 from trainers.families.flow import flow_shift
-from trainers.families.parts import (
-    Parts,
-    fingerprint,
-    generators,
-    open_denoiser,
-    open_frozen,
-    open_vae,
-    to_latents,
-    to_pictures,
-)
+from trainers.families.parts import Components, draw_latents, to_latents, to_pictures
 from trainers.processes import RectifiedFlow
-from trainers.weights.open import open_scheduler, open_skeleton, open_tokenizer
-from trainers.weights.source import source_of
+from trainers.weights.open import open_scheduler
 
 LATENT_SCALE = 8  # pixels of a latent's side
 PATCH = 2  # latents of a token's side
+CLASSES = {"transformer": FluxTransformer2DModel, "text_encoder": CLIPTextModel, "text_encoder_2": T5EncoderModel}
 
 
 class Family:
@@ -47,35 +36,17 @@ class Family:
         self.latent_channels = 16
         self._config, self._spec, self._runtime = config.model, spec, runtime
         self._text_tokens = model.text_tokens
-        self._source = source_of(config.model)
-        self._scheduler = open_scheduler(self._source, FlowMatchEulerDiscreteScheduler)
-        self._parts = Parts(
-            {
-                "vae": lambda: {"vae": open_vae(self._source, self._config, runtime)},
-                "text": self._load_text,
-                "trained_text": self._open_clip,
-                "denoiser": lambda: {
-                    "transformer": open_denoiser(self._source, "transformer", FluxTransformer2DModel, runtime)
-                },
-            },
-            runtime.device,
-        )
+        self._parts = Components(config.model, spec, runtime, CLASSES)
         self.load, self.unload = self._parts.load, self._parts.unload
-
-    def _load_text(self) -> dict[str, Any]:
-        tokenizers = {name: open_tokenizer(self._source, name) for name in ("tokenizer", "tokenizer_2")}
-        t5 = {"text_encoder_2": open_frozen(self._source, "text_encoder_2", T5EncoderModel, self._runtime)}
-        return {**tokenizers, **t5, **({} if self._runtime.train_text else self._open_clip())}
-
-    def _open_clip(self) -> dict[str, Any]:
-        return {"text_encoder": open_frozen(self._source, "text_encoder", CLIPTextModel, self._runtime)}
+        self.adapted, self.skeleton = self._parts.adapted, self._parts.skeleton
+        self._scheduler = open_scheduler(self._parts.source, FlowMatchEulerDiscreteScheduler)
 
     @property
     def denoiser(self) -> nn.Module:
         return self._parts["transformer"]
 
     def fingerprint(self, part: Part) -> str:
-        return fingerprint(self._spec, self._source, self._config, part, self._runtime, self._text_tokens)
+        return self._parts.fingerprint(part, self._text_tokens)
 
     # ------------------------------------------------------------------ encoding
 
@@ -132,29 +103,12 @@ class Family:
     def sample(self, request: SampleRequest) -> list[Image.Image]:
         """Guidance goes to the model's own embedding; models without one ignore it."""
         pipe = FluxPipeline(self._scheduler, None, None, None, None, None, self.denoiser)
-        pipe.set_progress_bar_config(disable=True)
         cond = self._read(request.cond).to(self._runtime.device, self._runtime.dtype)
-        packed = pipe(
-            prompt_embeds=cond["words"],
-            pooled_prompt_embeds=cond["pooled"],
-            width=request.width,
-            height=request.height,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            generator=generators(request.seeds),
-            output_type="latent",
-        ).images
+        packed = draw_latents(pipe, request, cond, None, request.guidance)
         latents = FluxPipeline._unpack_latents(packed, request.height, request.width, LATENT_SCALE)
         return to_pictures(self._parts["vae"], latents)
 
     # ------------------------------------------------------------------ adapters
-
-    def adapted(self) -> dict[str, nn.Module]:
-        return self._parts.present(["transformer", *(("text_encoder",) if self._runtime.train_text else ())])
-
-    def skeleton(self) -> dict[str, nn.Module]:
-        classes = {"transformer": FluxTransformer2DModel, "text_encoder": CLIPTextModel}
-        return {name: open_skeleton(self._source, name, cls) for name, cls in classes.items()}
 
     def lora_targets(self, scope: str) -> dict[str, str | list[str]]:
         return lora_targets(self._spec, scope)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -17,54 +16,88 @@ from transformers import T5EncoderModel
 
 from trainers import catalog
 from trainers.config import Model
-from trainers.families.base import Part, Runtime
-from trainers.weights.open import open_model, open_skeleton
-from trainers.weights.source import ModelSource, stamp
+from trainers.families.base import Conditioning, Part, Runtime, SampleRequest
+from trainers.weights.open import open_model, open_skeleton, open_tokenizer
+from trainers.weights.source import ModelSource, source_of, stamp
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
-def fingerprint(
-    spec: catalog.FamilySpec, source: ModelSource, config: Model, part: Part, runtime: Runtime, *more: object
-) -> str:
-    """Names what a part makes of pictures or words. more: further settings that its output depends on."""
-    if part == "vae":
-        return ":".join(map(str, [spec.title, part, stamp(source, "vae"), config.vae_precision, runtime.dtype, *more]))
-    encoders = [stamp(source, encoder.component) for encoder in spec.text_encoders]
-    settings = [config.clip_skip, config.text_chunks, runtime.train_text, runtime.dtype]
-    return ":".join(map(str, [spec.title, part, *encoders, *settings, *more]))
+class Components:
+    """The components of a pipeline by name, loaded and dropped in parts. classes: component -> its class.
 
+    keep: patterns of the denoiser's layers that stay out of 8-bit storage.
+    """
 
-class Parts:
-    """Components of a pipeline by name, loaded and dropped in parts. loaders: part -> what makes its components."""
-
-    def __init__(self, loaders: dict[Part, Callable[[], dict[str, Any]]], device: torch.device) -> None:
-        self._loaders, self._device = loaders, device
+    def __init__(
+        self,
+        config: Model,
+        spec: catalog.FamilySpec,
+        runtime: Runtime,
+        classes: dict[str, Any],
+        keep: tuple[str, ...] = (),
+    ) -> None:
+        self.source = source_of(config)
+        self._config, self._spec, self._runtime, self._classes, self._keep = config, spec, runtime, classes, keep
+        self._trainable = [encoder.component for encoder in spec.text_encoders if encoder.trainable]
         self._loaded: dict[Part, dict[str, Any]] = {}
 
     def load(self, part: Part) -> None:
         if part not in self._loaded:
-            self._loaded[part] = self._loaders[part]()
+            self._loaded[part] = self._open(part)
 
     def unload(self, part: Part) -> None:
         if self._loaded.pop(part, None) is not None:
             gc.collect()
-            if self._device.type == "cuda":
+            if self._runtime.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def find(self, name: str) -> Any | None:
-        """The component, or None while its part is not loaded."""
-        return next((part[name] for part in self._loaded.values() if name in part), None)
-
-    def present(self, names: Iterable[str]) -> dict[str, Any]:
-        """Those that are loaded, by name."""
-        return {name: found for name in names if (found := self.find(name)) is not None}
+    def _open(self, part: Part) -> dict[str, Any]:
+        spec, classes, runtime = self._spec, self._classes, self._runtime
+        if part == "vae":
+            return {"vae": open_vae(self.source, self._config, runtime)}
+        if part == "denoiser":
+            return {
+                spec.denoiser: open_denoiser(self.source, spec.denoiser, classes[spec.denoiser], runtime, self._keep)
+            }
+        trained = self._trainable if runtime.train_text or part == "trained_text" else []
+        frozen = [encoder.component for encoder in spec.text_encoders if encoder.component not in trained]
+        wanted = trained if part == "trained_text" else frozen
+        encoders = {name: open_frozen(self.source, name, classes[name], runtime) for name in wanted}
+        if part == "trained_text":
+            return encoders
+        tokenizers = [encoder.subfolder for encoder in spec.text_encoders]
+        return {**encoders, **{name: open_tokenizer(self.source, name) for name in tokenizers}}
 
     def __getitem__(self, name: str) -> Any:
-        found = self.find(name)
+        """Raises RuntimeError while its part is not loaded."""
+        found = self._find(name)
         if found is None:
             raise RuntimeError(f"the {name} is not loaded")
         return found
+
+    def _find(self, name: str) -> Any | None:
+        return next((part[name] for part in self._loaded.values() if name in part), None)
+
+    def fingerprint(self, part: Part, *more: object) -> str:
+        """Names what a part makes of pictures or words. more: further settings that its output depends on."""
+        runtime, config = self._runtime, self._config
+        if part == "vae":
+            facts = [stamp(self.source, "vae"), config.vae_precision]
+        else:
+            facts = [stamp(self.source, encoder.component) for encoder in self._spec.text_encoders]
+            facts += [config.clip_skip, config.text_chunks, runtime.train_text]
+        return ":".join(map(str, [self._spec.title, part, *facts, runtime.dtype, *more]))
+
+    def adapted(self) -> dict[str, nn.Module]:
+        """See `ModelFamily.adapted`."""
+        names = [self._spec.denoiser, *(self._trainable if self._runtime.train_text else ())]
+        return {name: found for name in names if (found := self._find(name)) is not None}
+
+    def skeleton(self) -> dict[str, nn.Module]:
+        """See `ModelFamily.skeleton`."""
+        names = [self._spec.denoiser, *self._trainable]
+        return {name: open_skeleton(self.source, name, self._classes[name]) for name in names}
 
 
 def open_frozen(source: ModelSource, name: str, cls: Any, runtime: Runtime) -> Any:
@@ -129,6 +162,25 @@ def to_pictures(vae: AutoencoderKL, latents: Tensor) -> list[Image.Image]:
     return VaeImageProcessor().postprocess(vae.decode(latents, return_dict=False)[0], output_type="pil")
 
 
-def generators(seeds: tuple[int, ...]) -> list[torch.Generator]:
-    """One for each picture, on the CPU, so that a seed draws the same on every device."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+@torch.no_grad()
+def draw_latents(
+    pipe: Any, request: SampleRequest, cond: Conditioning, negative: Conditioning | None, guidance: float
+) -> Tensor:
+    """What a pipeline without VAE and encoders draws, as it has it. cond, negative: read, on the device.
+
+    Noise comes from the CPU, so that a seed draws the same on every device.
+    """
+    pipe.set_progress_bar_config(disable=True)
+    names = {"words": "prompt_embeds", "pooled": "pooled_prompt_embeds"}
+    told = {names[name]: tensor for name, tensor in cond.tensors.items()}
+    if negative:
+        told |= {f"negative_{names[name]}": tensor for name, tensor in negative.tensors.items()}
+    return pipe(
+        **told,
+        width=request.width,
+        height=request.height,
+        num_inference_steps=request.steps,
+        guidance_scale=guidance,
+        generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
+        output_type="latent",
+    ).images

@@ -5,8 +5,6 @@ x = z * 0.18215 of a 4-channel VAE; CLIP-L's states, in pieces of 77 tokens; a U
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
@@ -17,19 +15,10 @@ from trainers import catalog
 from trainers.config import TrainConfig
 from trainers.families.base import Conditioning, Part, Runtime, SampleRequest, lora_targets
 from trainers.families.clip import states, token_ids
-from trainers.families.parts import (
-    Parts,
-    fingerprint,
-    generators,
-    open_denoiser,
-    open_frozen,
-    open_vae,
-    to_latents,
-    to_pictures,
-)
+from trainers.families.parts import Components, draw_latents, to_latents, to_pictures
 from trainers.families.unet import KEEP, open_process
-from trainers.weights.open import open_skeleton, open_tokenizer
-from trainers.weights.source import source_of
+
+CLASSES = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
 
 
 class Family:
@@ -40,34 +29,17 @@ class Family:
     ) -> None:
         self.latent_channels = 4
         self._config, self._spec, self._runtime = config.model, spec, runtime
-        self._source = source_of(config.model)
-        self.process, self._sampler = open_process(self._source, config.model, config.noise.zero_snr)
-        self._parts = Parts(
-            {
-                "vae": lambda: {"vae": open_vae(self._source, self._config, runtime)},
-                "text": self._load_text,
-                "trained_text": lambda: {"text_encoder": self._open_encoder()},
-                "denoiser": lambda: {
-                    "unet": open_denoiser(self._source, "unet", UNet2DConditionModel, runtime, keep=KEEP)
-                },
-            },
-            runtime.device,
-        )
+        self._parts = Components(config.model, spec, runtime, CLASSES, keep=KEEP)
         self.load, self.unload = self._parts.load, self._parts.unload
-
-    def _load_text(self) -> dict[str, Any]:
-        loaded = {"tokenizer": open_tokenizer(self._source, "tokenizer")}
-        return loaded if self._runtime.train_text else {**loaded, "text_encoder": self._open_encoder()}
-
-    def _open_encoder(self) -> CLIPTextModel:
-        return open_frozen(self._source, "text_encoder", CLIPTextModel, self._runtime)
+        self.adapted, self.skeleton = self._parts.adapted, self._parts.skeleton
+        self.process, self._sampler = open_process(self._parts.source, config.model, config.noise.zero_snr)
 
     @property
     def denoiser(self) -> nn.Module:
         return self._parts["unet"]
 
     def fingerprint(self, part: Part) -> str:
-        return fingerprint(self._spec, self._source, self._config, part, self._runtime)
+        return self._parts.fingerprint(part)
 
     # ------------------------------------------------------------------ encoding
 
@@ -109,31 +81,13 @@ class Family:
         pipe = StableDiffusionPipeline(
             None, None, None, self.denoiser, self._sampler, None, None, requires_safety_checker=False
         )
-        pipe.set_progress_bar_config(disable=True)
         device, dtype = self._runtime.device, self._runtime.dtype
-        cond, negative = (
-            self._read(one).to(device, dtype) if one else None for one in (request.cond, request.negative)
-        )
-        latents = pipe(
-            prompt_embeds=cond["words"],
-            negative_prompt_embeds=negative["words"] if negative else None,
-            width=request.width,
-            height=request.height,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance if negative else 1.0,
-            generator=generators(request.seeds),
-            output_type="latent",
-        ).images
+        cond = self._read(request.cond).to(device, dtype)
+        negative = self._read(request.negative).to(device, dtype) if request.negative else None
+        latents = draw_latents(pipe, request, cond, negative, request.guidance if negative else 1.0)
         return to_pictures(self._parts["vae"], latents)
 
     # ------------------------------------------------------------------ adapters
-
-    def adapted(self) -> dict[str, nn.Module]:
-        return self._parts.present(["unet", *(("text_encoder",) if self._runtime.train_text else ())])
-
-    def skeleton(self) -> dict[str, nn.Module]:
-        classes = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-        return {name: open_skeleton(self._source, name, cls) for name, cls in classes.items()}
 
     def lora_targets(self, scope: str) -> dict[str, str | list[str]]:
         return lora_targets(self._spec, scope)

@@ -6,8 +6,6 @@ T5's width and followed by T5's states; both pooled outputs; raw output is the v
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
@@ -20,25 +18,20 @@ from trainers.config import TrainConfig
 from trainers.families.base import Conditioning, Part, Runtime, SampleRequest, lora_targets
 from trainers.families.clip import states, token_ids
 from trainers.families.flow import flow_shift
-from trainers.families.parts import (
-    Parts,
-    fingerprint,
-    generators,
-    open_denoiser,
-    open_frozen,
-    open_vae,
-    to_latents,
-    to_pictures,
-)
+from trainers.families.parts import Components, draw_latents, to_latents, to_pictures
 from trainers.processes import RectifiedFlow
-from trainers.weights.open import open_scheduler, open_skeleton, open_tokenizer
-from trainers.weights.source import source_of
+from trainers.weights.open import open_scheduler
 
 CLIPS = ("text_encoder", "text_encoder_2")
 LAYER = 2  # counted from the last
 TIMESTEPS = 1000
 PATCH = 2  # latents of a token's side
 T5_TOKENS = 256
+CLASSES = {
+    "transformer": SD3Transformer2DModel,
+    **dict.fromkeys(CLIPS, CLIPTextModelWithProjection),
+    "text_encoder_3": T5EncoderModel,
+}
 
 
 class Family:
@@ -50,36 +43,17 @@ class Family:
         self.process = RectifiedFlow()
         self.latent_channels = 16
         self._config, self._spec, self._runtime = config.model, spec, runtime
-        self._source = source_of(config.model)
-        self._scheduler = open_scheduler(self._source, FlowMatchEulerDiscreteScheduler)
-        self._parts = Parts(
-            {
-                "vae": lambda: {"vae": open_vae(self._source, self._config, runtime)},
-                "text": self._load_text,
-                "trained_text": self._open_clips,
-                "denoiser": lambda: {
-                    "transformer": open_denoiser(self._source, "transformer", SD3Transformer2DModel, runtime)
-                },
-            },
-            runtime.device,
-        )
+        self._parts = Components(config.model, spec, runtime, CLASSES)
         self.load, self.unload = self._parts.load, self._parts.unload
-
-    def _load_text(self) -> dict[str, Any]:
-        names = ("tokenizer", "tokenizer_2", "tokenizer_3")
-        tokenizers = {name: open_tokenizer(self._source, name) for name in names}
-        t5 = {"text_encoder_3": open_frozen(self._source, "text_encoder_3", T5EncoderModel, self._runtime)}
-        return {**tokenizers, **t5, **({} if self._runtime.train_text else self._open_clips())}
-
-    def _open_clips(self) -> dict[str, Any]:
-        return {name: open_frozen(self._source, name, CLIPTextModelWithProjection, self._runtime) for name in CLIPS}
+        self.adapted, self.skeleton = self._parts.adapted, self._parts.skeleton
+        self._scheduler = open_scheduler(self._parts.source, FlowMatchEulerDiscreteScheduler)
 
     @property
     def denoiser(self) -> nn.Module:
         return self._parts["transformer"]
 
     def fingerprint(self, part: Part) -> str:
-        return fingerprint(self._spec, self._source, self._config, part, self._runtime)
+        return self._parts.fingerprint(part)
 
     # ------------------------------------------------------------------ encoding
 
@@ -135,33 +109,13 @@ class Family:
     @torch.no_grad()
     def sample(self, request: SampleRequest) -> list[Image.Image]:
         pipe = StableDiffusion3Pipeline(self.denoiser, self._scheduler, None, None, None, None, None, None, None)
-        pipe.set_progress_bar_config(disable=True)
         device, dtype = self._runtime.device, self._runtime.dtype
-        cond, negative = (
-            self._read(one).to(device, dtype) if one else None for one in (request.cond, request.negative)
-        )
-        latents = pipe(
-            prompt_embeds=cond["words"],
-            pooled_prompt_embeds=cond["pooled"],
-            negative_prompt_embeds=negative["words"] if negative else None,
-            negative_pooled_prompt_embeds=negative["pooled"] if negative else None,
-            width=request.width,
-            height=request.height,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance if negative else 1.0,
-            generator=generators(request.seeds),
-            output_type="latent",
-        ).images
+        cond = self._read(request.cond).to(device, dtype)
+        negative = self._read(request.negative).to(device, dtype) if request.negative else None
+        latents = draw_latents(pipe, request, cond, negative, request.guidance if negative else 1.0)
         return to_pictures(self._parts["vae"], latents)
 
     # ------------------------------------------------------------------ adapters
-
-    def adapted(self) -> dict[str, nn.Module]:
-        return self._parts.present(["transformer", *(CLIPS if self._runtime.train_text else ())])
-
-    def skeleton(self) -> dict[str, nn.Module]:
-        classes = {"transformer": SD3Transformer2DModel, **dict.fromkeys(CLIPS, CLIPTextModelWithProjection)}
-        return {name: open_skeleton(self._source, name, cls) for name, cls in classes.items()}
 
     def lora_targets(self, scope: str) -> dict[str, str | list[str]]:
         return lora_targets(self._spec, scope)

@@ -6,8 +6,6 @@ the pooled output of the latter; six numbers of sizes for each picture; a UNet t
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from PIL import Image
@@ -18,22 +16,15 @@ from trainers import catalog
 from trainers.config import TrainConfig
 from trainers.families.base import Conditioning, Part, Runtime, SampleRequest, lora_targets
 from trainers.families.clip import states, token_ids
-from trainers.families.parts import (
-    Parts,
-    fingerprint,
-    generators,
-    open_denoiser,
-    open_frozen,
-    open_vae,
-    to_latents,
-    to_pictures,
-)
+from trainers.families.parts import Components, draw_latents, to_latents, to_pictures
 from trainers.families.unet import KEEP, open_process
-from trainers.weights.open import open_skeleton, open_tokenizer
-from trainers.weights.source import source_of
 
-ENCODERS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
 LAYER = 2  # counted from the last
+CLASSES = {
+    "unet": UNet2DConditionModel,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+}
 
 
 class Family:
@@ -44,34 +35,17 @@ class Family:
     ) -> None:
         self.latent_channels = 4
         self._config, self._spec, self._runtime = config.model, spec, runtime
-        self._source = source_of(config.model)
-        self.process, self._sampler = open_process(self._source, config.model, config.noise.zero_snr)
-        self._parts = Parts(
-            {
-                "vae": lambda: {"vae": open_vae(self._source, self._config, runtime)},
-                "text": self._load_text,
-                "trained_text": self._open_encoders,
-                "denoiser": lambda: {
-                    "unet": open_denoiser(self._source, "unet", UNet2DConditionModel, runtime, keep=KEEP)
-                },
-            },
-            runtime.device,
-        )
+        self._parts = Components(config.model, spec, runtime, CLASSES, keep=KEEP)
         self.load, self.unload = self._parts.load, self._parts.unload
-
-    def _load_text(self) -> dict[str, Any]:
-        tokenizers = {name: open_tokenizer(self._source, name) for name in ("tokenizer", "tokenizer_2")}
-        return tokenizers if self._runtime.train_text else {**tokenizers, **self._open_encoders()}
-
-    def _open_encoders(self) -> dict[str, Any]:
-        return {name: open_frozen(self._source, name, cls, self._runtime) for name, cls in ENCODERS.items()}
+        self.adapted, self.skeleton = self._parts.adapted, self._parts.skeleton
+        self.process, self._sampler = open_process(self._parts.source, config.model, config.noise.zero_snr)
 
     @property
     def denoiser(self) -> nn.Module:
         return self._parts["unet"]
 
     def fingerprint(self, part: Part) -> str:
-        return fingerprint(self._spec, self._source, self._config, part, self._runtime)
+        return self._parts.fingerprint(part)
 
     # ------------------------------------------------------------------ encoding
 
@@ -118,33 +92,13 @@ class Family:
         pipe = StableDiffusionXLPipeline(
             None, None, None, None, None, self.denoiser, self._sampler, add_watermarker=False
         )
-        pipe.set_progress_bar_config(disable=True)
         device, dtype = self._runtime.device, self._runtime.dtype
-        cond, negative = (
-            self._read(one).to(device, dtype) if one else None for one in (request.cond, request.negative)
-        )
-        latents = pipe(
-            prompt_embeds=cond["words"],
-            pooled_prompt_embeds=cond["pooled"],
-            negative_prompt_embeds=negative["words"] if negative else None,
-            negative_pooled_prompt_embeds=negative["pooled"] if negative else None,
-            width=request.width,
-            height=request.height,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance if negative else 1.0,
-            generator=generators(request.seeds),
-            output_type="latent",
-        ).images
+        cond = self._read(request.cond).to(device, dtype)
+        negative = self._read(request.negative).to(device, dtype) if request.negative else None
+        latents = draw_latents(pipe, request, cond, negative, request.guidance if negative else 1.0)
         return to_pictures(self._parts["vae"], latents)
 
     # ------------------------------------------------------------------ adapters
-
-    def adapted(self) -> dict[str, nn.Module]:
-        return self._parts.present(["unet", *(ENCODERS if self._runtime.train_text else ())])
-
-    def skeleton(self) -> dict[str, nn.Module]:
-        classes = {"unet": UNet2DConditionModel, **ENCODERS}
-        return {name: open_skeleton(self._source, name, cls) for name, cls in classes.items()}
 
     def lora_targets(self, scope: str) -> dict[str, str | list[str]]:
         return lora_targets(self._spec, scope)

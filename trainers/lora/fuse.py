@@ -14,12 +14,16 @@ def fuse(slots: list[LoraLayer | None], rows: list[int], magnitudes: list[Tensor
     """One layer that does what those of the slots do to their rows; exact, and its rank is the sum of theirs.
 
     rows: of each slot, of which those without an adapter get zeros; magnitudes: [rows] of each slot, with an adapter or
-    without. The downs lie below each other, the ups along a diagonal.
+    without. The downs lie below each other, the ups along a diagonal. Where all have one rank, a slot without an
+    adapter takes its share of it: programs that take the layer apart again expect equal shares.
     """
     there = [slot for slot in slots if slot is not None]
     scale = there[0].scale
     if any(slot.scale != scale for slot in there):
         scale = 1.0
+    if len({slot.rank for slot in there}) == 1:
+        slots = [slot or _nothing(there[0], height) for slot, height in zip(slots, rows, strict=True)]
+        there = [slot for slot in slots if slot is not None]
     up = torch.zeros(sum(rows), sum(slot.rank for slot in there), dtype=there[0].up.dtype, device=there[0].up.device)
     row = column = 0
     for slot, height in zip(slots, rows, strict=True):
@@ -31,8 +35,12 @@ def fuse(slots: list[LoraLayer | None], rows: list[int], magnitudes: list[Tensor
     return LoraLayer(torch.cat([slot.down for slot in there]), up, scale, magnitude)
 
 
+def _nothing(like: LoraLayer, height: int) -> LoraLayer:
+    return replace(like, down=torch.zeros_like(like.down), up=like.up.new_zeros(height, *like.up.shape[1:]))
+
+
 def split(layer: LoraLayer, rows: list[int]) -> list[LoraLayer | None]:
-    """The layers of the slots; None for one that is left as it is. Exact in every case.
+    """The layers of the slots; None for one that is left as it is, beside others that are not. Exact in every case.
 
     A diagonal of blocks gives back the ranks that were put together; otherwise all slots share the down.
     """
@@ -42,6 +50,8 @@ def split(layer: LoraLayer, rows: list[int]) -> list[LoraLayer | None]:
     slots: list[LoraLayer | None] = []
     for index, (up, magnitude) in enumerate(zip(ups, magnitudes, strict=True)):
         kept = columns[index] if columns else list(range(layer.rank))
+        if magnitude is None and not up.any() and layer.up.any():
+            kept = []
         if not kept and magnitude is not None:
             kept = [0]  # nothing but a magnitude: a layer must have a rank
         slots.append(LoraLayer(layer.down[kept], up[:, kept], layer.scale, magnitude) if kept else None)

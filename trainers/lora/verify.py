@@ -21,9 +21,9 @@ WRITTEN: dict[str, torch.dtype] = {"BF16": torch.bfloat16, "F16": torch.float16,
 def verify_lora(path: Path, layers: Layers, skeleton: dict[str, nn.Module], layout: Layout) -> None:
     """Compare a file with the layers that it was made of. Raises AtelierError for the first thing that is not right.
 
-    Every key is of a layer, with all axes of its weight; every layer is there once; the numbers are finite; kohya's
-    layout has an alpha everywhere and the others none; no metadata of PEFT; and every layer does what it should to a
-    random input, within the rounding of the file.
+    Every key is of a layer, with all axes of its weight; every layer that changes anything is there once; the numbers
+    are finite; kohya's layout has an alpha everywhere and the others none; no metadata of PEFT; and every layer does
+    what it should to a random input, within the rounding of the file.
     """
     header = read_header(path)
     groups = group_keys(header.tensors)
@@ -32,14 +32,15 @@ def verify_lora(path: Path, layers: Layers, skeleton: dict[str, nn.Module], layo
     for stem, keys in groups.items():
         _check_alpha(path, stem, keys, layout)
     found = read_lora(path, skeleton)
-    if lost := sorted(layers.keys() - found.keys()):
+    changed = {name for name, layer in layers.items() if layer.magnitude is not None or layer.up.any()}
+    if lost := sorted(changed - found.keys()):
         raise _wrong(path, f"{len(lost)} layers are missing, first {lost[0]}")
     if more := [name for name in found.keys() - layers.keys() if found[name].up.any()]:
         raise _wrong(path, f"{len(more)} layers are there that were not trained, first {sorted(more)[0]}")
     _check_axes(path, groups, header, skeleton)
     dtype = WRITTEN[header.tensors[next(iter(groups.values()))["down"]].dtype]
-    for name, layer in layers.items():
-        _check_effect(path, name, layer, found[name], dtype)
+    for name in layers.keys() & found.keys():
+        _check_effect(path, name, layers[name], found[name], dtype)
 
 
 def _check_alpha(path: Path, stem: str, keys: dict[Part, str], layout: Layout) -> None:

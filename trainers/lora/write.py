@@ -81,7 +81,7 @@ def _magnitude(name: str, layer: LoraLayer | None, weights: Weights | None) -> T
         raise AtelierError(
             f"{name} has no magnitude, but this layout keeps it in one layer with some that have, and the lengths of "
             "its weights are not known without the base.",
-            "Choose the diffusers layout.",
+            "Give the base's file or folder (--base), or train with save.layout = kohya.",
         )
     return row_norms(weights(name) if layer is None else weights(name).float() + layer.product())
 

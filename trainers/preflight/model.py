@@ -33,6 +33,9 @@ def of_model(config: TrainConfig) -> Iterator[Finding]:
     resume_from = config.adapter.resume_from
     if resume_from and not os.path.isfile(resume_from):
         yield tell("problem", "no_adapter", "adapter.resume_from", file=resume_from)
+    if config.adapter.kind == "dora":
+        code = "dora_diffusers" if config.save.layout == "diffusers" else "dora_others"
+        yield tell("warning", code, "save.layout", layout=config.save.layout)
 
 
 def _model_file(model: Model, source: ModelSource) -> Iterator[Finding]:

@@ -135,6 +135,15 @@ WORDS: dict[str, tuple[str, str]] = {
         "the download of {source} needs about {need} GB of disk; {free} GB are free in {folder}.",
         "Free some space, or set HF_HOME to a folder on another disk.",
     ),
+    "dora_diffusers": (
+        "a DoRA in the {layout} layout is read in full by diffusers alone; ComfyUI leaves its magnitudes out.",
+        "Set save.layout = kohya for ComfyUI and Forge.",
+    ),
+    "dora_others": (
+        "ComfyUI and Forge draw a DoRA a little differently than it was trained; diffusers and kohya's trainers read "
+        "this file as a plain LoRA.",
+        "adapter.kind = lora draws alike everywhere.",
+    ),
     "no_adapter": ("there is no file {file}.", "Give a LoRA file to continue from."),
     # room
     "name_exists": ("a run named '{name}' exists.", "Choose another name, or resume that run."),

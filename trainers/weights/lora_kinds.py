@@ -16,13 +16,13 @@ TEXT = re.compile(r"lora_te|text_encoder")
 UNET = re.compile(r"(down|up)_blocks_\d|mid_block_|(in|out)put_blocks_\d|middle_block_")
 NAMES = {"sd15": "Stable Diffusion 1.5", "sdxl": "SDXL", "sd3": "Stable Diffusion 3", "flux": "FLUX.1"}
 SD2 = "Stable Diffusion 2"
-# names of layers of models that cannot be trained here
+# names of layers of models that cannot be trained here; a dot may have become an underscore
 FOREIGN = (
     (r"distilled_guidance_layer", "Chroma"),
     (r"double_stream_modulation|single_stream_modulation|to_qkv_mlp_proj", "FLUX.2"),
-    (r"transformer_blocks_\d+_(img|txt)_(mlp|mod)", "Qwen-Image"),
-    (r"(^|_)blocks_\d+_(self_attn|cross_attn|attn[12]_to|img_emb)", "Wan"),
-    (r"(^|_)layers_\d+_(attention|attn|feed_forward)", "Lumina 2 or Z-Image"),
+    (r"transformer_blocks[._]\d+[._](img|txt)_(mlp|mod)", "Qwen-Image"),
+    (r"(^|\.|lora_unet_)blocks[._]\d+[._](self_attn|cross_attn|attn[12][._]to)|img_emb", "Wan"),
+    (r"(^|\.|lora_unet_)layers[._]\d+[._](attention|attn|feed_forward)", "Lumina 2 or Z-Image"),
 )
 BY_WORDS = {768: "sd15", 2048: "sdxl", 1024: ""}  # width of what a UNet's attention to the caption takes in
 BY_WIDTH = {1536: "sd3", 2432: "sd3", 3072: "flux"}  # of transformers whose layers have the same names
@@ -40,9 +40,10 @@ class LoraKind(NamedTuple):
 
 def lora_of(header: Header) -> LoraKind | None:
     """For what a file of adapter weights is made; None for a file that is none."""
-    widths: dict[str, int] = {}  # layer -> width of what goes in, 0 where its first half is not there
+    stems, widths = set[str](), dict[str, int]()  # layer -> width of what goes in, 0 where its first half is not there
     for key in header.tensors:
         if match := ADAPTER.search(key):
+            stems.add(key[: match.start()])
             stem = key[: match.start()].replace(".", "_")
             width = header.shape(key)[1] if DOWN.search(key) and len(header.shape(key)) > 1 else 0
             widths[stem] = widths.get(stem, 0) or width
@@ -54,7 +55,7 @@ def lora_of(header: Header) -> LoraKind | None:
     if not denoiser or any(UNET.search(stem) for stem in denoiser):
         return _of_unet(widths, header)
     for pattern, name in FOREIGN:
-        if any(re.search(pattern, stem) for stem in denoiser):
+        if any(re.search(pattern, stem) for stem in stems if not TEXT.match(stem)):
             return LoraKind("", name)
     if any("joint_blocks_" in stem for stem in denoiser):
         return _known("sd3")
