@@ -11,7 +11,7 @@ import torch
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tests.tiny import MAKERS
-from tests.training import draw_pictures, make_bench
+from tests.training import Bench, draw_pictures, make_bench
 from trainers import catalog
 from trainers.adapters import Adapter
 from trainers.config import Adapter as AdapterConfig
@@ -130,6 +130,34 @@ def test_a_run_trains_its_text_encoders(folders: dict[str, Path], tmp_path: Path
     assert moved and all(tensor.abs().max() > 0 for key, tensor in moved.items() if ".layers.0." in key)
     assert sum(isinstance(event, SampleReady) for event in bench.events) == 2
     assert all(torch.isfinite(torch.tensor(step.loss)) for step in bench.steps())
+
+
+@pytest.mark.parametrize(("name", "kind", "cache"), [("sdxl", "lora", "run"), ("flux", "dora", "none")])
+def test_stopped_and_resumed_equals_uninterrupted(
+    folders: dict[str, Path], tmp_path: Path, name: str, kind: str, cache: str
+) -> None:
+    """With encoders that are trained, whether captions are kept as token ids or read as they are drawn."""
+    pictures = draw_pictures(tmp_path / "pictures", 3)
+
+    def bench(run: str) -> Bench:
+        made = make_bench(
+            tmp_path,
+            folders[name],
+            pictures,
+            run,
+            adapter={"rank": 2, "kind": kind, "text_encoders": True},
+            data={"folder": str(pictures), "resolution": 64, "cache_text": cache, "cache_dir": str(tmp_path / "cache")},
+            captions={"dropout": 0.3},
+        )
+        made.runtime = dataclasses.replace(made.runtime, train_text=True)
+        return made
+
+    whole = bench("whole").train().adapter.state()
+    parts = bench("parts")
+    parts.train(stop_after=2)
+    resumed = parts.train(resume=True).adapter.state()
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
 @pytest.mark.parametrize("name", ["flux", "sd3"])

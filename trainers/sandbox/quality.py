@@ -39,7 +39,7 @@ def generate(pipe: FluxPipeline, prompts: list[str], seed: int) -> list[Image.Im
 
 def measure_base(folder: Path, held_out: set[tuple[str, str, str, str]], count: int = 200) -> dict[str, float]:
     """Percent of `count` fresh captions that were drawn right, by part, and on combinations never shown."""
-    pipe = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipe = FluxPipeline.from_pretrained(folder, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     rng = np.random.default_rng(7)
     wanted = [scenes.sample_scene(rng) for _ in range(count)]

@@ -38,7 +38,7 @@ def _from_folder(source: ModelSource, place: Place, cls: Any, dtype: torch.dtype
         revision=source.revision or None,
         variant=_variant(folder),
         use_safetensors=None if source.allow_pickle else True,
-        torch_dtype=dtype,
+        dtype=dtype,
     )
 
 
