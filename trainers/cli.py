@@ -250,6 +250,9 @@ def _print_report(report: preflight.Report, file: TextIO, levels: tuple[prefligh
 
 
 def _sample(args: argparse.Namespace) -> int:
+    from trainers.worker import quiet_libraries
+
+    quiet_libraries()
     from trainers.sample_command import sample
 
     for path in sample(args.adapter.expanduser().absolute(), args.wishes):
@@ -261,6 +264,9 @@ def _sample(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
+    from trainers.worker import quiet_libraries
+
+    quiet_libraries()
     from trainers.lora.convert import convert_lora
 
     out = args.out.expanduser().absolute()
