@@ -255,8 +255,17 @@ def _sample(args: argparse.Namespace) -> int:
     quiet_libraries()
     from trainers.sample_command import sample
 
-    for path in sample(args.adapter.expanduser().absolute(), args.wishes):
-        print(path)
+    progress = Progress()
+
+    def download(file: str, done: int, total: int) -> None:
+        progress(PhaseChanged("downloading", file, done, total))
+
+    try:
+        for path in sample(args.adapter.expanduser().absolute(), args.wishes, download):
+            progress.close()
+            print(path)
+    finally:
+        progress.close()
     return EXIT_DONE
 
 

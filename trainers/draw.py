@@ -19,6 +19,7 @@ from trainers.lora.layers import Layers
 from trainers.lora.read import read_lora
 from trainers.machine import GIB, detect
 from trainers.sampling import evaluating
+from trainers.weights.hub import Progress, fetch
 from trainers.worker import make_runtime, quiet_libraries
 
 ROOM = 0.6  # share of the memory that text encoders and denoiser may fill together; the rest is for drawing
@@ -46,6 +47,10 @@ def _silent(part: str) -> None:
     """Nobody listens."""
 
 
+def nothing_to_tell(file: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
 class Drawer:
     """A base model with the adapter of `file`. say: hears which part is being loaded, "text" or "denoiser".
 
@@ -53,9 +58,19 @@ class Drawer:
     is on stay.
     """
 
-    def __init__(self, config: TrainConfig, file: Path, say: Callable[[str], None] = _silent) -> None:
-        """Reads the file; weights of the base are loaded when they are needed. Raises AtelierError."""
+    def __init__(
+        self,
+        config: TrainConfig,
+        file: Path,
+        say: Callable[[str], None] = _silent,
+        download: Progress = nothing_to_tell,
+    ) -> None:
+        """Reads the file, and downloads the base if it is not here; its weights are loaded when they are needed.
+
+        download: hears (file, bytes that are there, bytes in all). Raises AtelierError.
+        """
         quiet_libraries()
+        fetch(config.model, download)
         self._config, self.say = config, say
         runtime = dataclasses.replace(make_runtime(config), gradient_checkpointing=False, train_text=False)
         self._family, self._layers, self._train_text = _open(config, runtime, file)

@@ -13,11 +13,12 @@ from safetensors import SafetensorError, safe_open
 
 from trainers import catalog, resolve
 from trainers.config import TrainConfig
-from trainers.draw import Drawer, DrawRequest
+from trainers.draw import Drawer, DrawRequest, nothing_to_tell
 from trainers.errors import ConfigError
 from trainers.machine import detect
 from trainers.rundir import RunDir
 from trainers.sheets import sheet, strength_label
+from trainers.weights.hub import Progress
 
 HOW = {
     "strength": "Give one number or several, as in strength=0,0.5,1.",
@@ -54,10 +55,11 @@ class Wishes(BaseModel):
     out: str = "."
 
 
-def sample(path: Path, wishes: list[str]) -> Iterator[Path]:
+def sample(path: Path, wishes: list[str], download: Progress = nothing_to_tell) -> Iterator[Path]:
     """Draw with a LoRA file or the file of a run folder: each prompt, `count` seeds, each strength.
 
-    Yields the files as they are written; after several strengths a sheet of them. Raises ConfigError.
+    download: hears of a base that has to be downloaded. Yields the files as they are written; after several strengths
+    a sheet of them. Raises AtelierError.
     """
     asked = parse(wishes)
     file, config = open_adapter(path, asked.base)
@@ -65,7 +67,7 @@ def sample(path: Path, wishes: list[str]) -> Iterator[Path]:
     plain = _plain(asked, config)
     out = Path(asked.out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
-    drawer = Drawer(config, file)
+    drawer = Drawer(config, file, download=download)
     drawer.read([*prompts, plain.negative])
     for index, prompt in enumerate(prompts):
         stem, rows = f"{file.stem}-{index:02d}", []
