@@ -14,9 +14,11 @@ ENDINGS = ("to_q", "to_v", "q_proj", "v_proj")
 STRONG = 0.3  # of the halves: enough that a picture of a tiny model changes visibly
 
 
-def write_lora(path: Path, family: ModelFamily, *components: str, rank: int = 2, **metadata: str) -> Path:
+def write_lora(
+    path: Path, family: ModelFamily, *components: str, rank: int = 2, seed: int = 7, **metadata: str
+) -> Path:
     """In the diffusers layout, on queries and values of the components."""
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(seed)
     skeleton, tensors = family.skeleton(), {}
     for component in components:
         for name, layer in skeleton[component].named_modules():

@@ -81,6 +81,25 @@ def test_strength_0_is_the_base_bit_for_bit_and_1_the_adapter(config: TrainConfi
     assert same(drawer.draw(REQUEST), adapted), "the strength before leaves nothing behind"
 
 
+@pytest.mark.parametrize("rank", [2, 3], ids=["same rank", "other rank"])
+def test_another_file_draws_as_it_does_alone(
+    config: TrainConfig, drawer: Drawer, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same layers it takes their place in the loaded model; others need the base anew."""
+    before, family = drawer.draw(REQUEST), own_family(config)
+    denoiser = next(name for name in family.skeleton() if not name.startswith("text"))
+    first = Path(config.run.output_dir) / "lora.safetensors"
+    other = write_lora(first.with_name(f"other-{rank}.safetensors"), family, denoiser, rank=rank, seed=8)
+    loaded: list[str] = []
+    monkeypatch.setattr(drawer, "say", loaded.append)
+    drawer.change(other)
+    changed = drawer.draw(replace(REQUEST, strength=0.7))
+    assert loaded == ([] if rank == 2 else ["denoiser"])
+    assert same(changed, Drawer(config, other).draw(replace(REQUEST, strength=0.7))) and not same(changed, before)
+    drawer.change(first)
+    assert same(drawer.draw(REQUEST), before)
+
+
 def test_a_picture_moves_away_from_the_base_with_the_strength(drawer: Drawer) -> None:
     pictures = [drawer.draw(replace(REQUEST, strength=strength)) for strength in (0.0, 0.25, 0.5, 1.0)]
     distances = [
@@ -121,6 +140,15 @@ def test_text_encoders_that_the_file_changes_stay_and_draw_so(name: str, tmp_pat
 
 
 # ------------------------------------------------------------------ the command
+
+
+def test_file_of_a_checkpoint_is_drawn_as_its_run_was_set_up(run: RunDir, tmp_path: Path) -> None:
+    config = resolve.validate(resolve.parse_toml(run.config.read_text(encoding="utf-8")))
+    file = run.checkpoint(250) / "dog-000250.safetensors"
+    file.parent.mkdir(parents=True)
+    write_lora(file, own_family(config), "transformer", seed=9)
+    early = Image.open(next(sample(file, [f"out={tmp_path / 'early'}"])))
+    assert early.size == (64, 64) and not same(early, Image.open(next(sample(run.path, [f"out={tmp_path / 'late'}"]))))
 
 
 @pytest.fixture

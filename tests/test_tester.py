@@ -195,13 +195,23 @@ def test_the_real_process_draws_with_a_real_adapter(tmp_path: Path) -> None:
     folder = TrialFolder(RunDir(tmp_path / "dog"))
     folder.run.create(resolve.dump(config))
     write_lora(folder.run.adapter("dog"), own_family(config), "transformer")
+    early = folder.run.checkpoint(5) / "dog-000005.safetensors"
+    early.parent.mkdir(parents=True)
+    write_lora(early, own_family(config), "transformer", seed=9)
     trial_id = folder.add(trial(strengths=(0.0, 1.0)))
-    folder.send("draw", trial_id)
+    of_checkpoint = folder.add(trial(strengths=(1.0,)).model_copy(update={"file": early.name}))
+    of_none = folder.add(trial(strengths=(1.0,)).model_copy(update={"file": "gone.safetensors"}))
+    for one in (trial_id, of_checkpoint, of_none):
+        folder.send("draw", one)
     command = [sys.executable, "-m", "trainers.tester", str(folder.run.path), "--skip", "0", "--idle-s", "0.5"]
     assert subprocess.run(command, cwd=PROGRAM, timeout=120).returncode == EXIT_DONE
     base, adapted = (Image.open(folder.picture(trial_id, index)) for index in range(2))
     assert base.size == adapted.size == (64, 64) and base.tobytes() != adapted.tobytes()
-    told = [(record["phase"], record["detail"]) for record in all_records(folder.desk.events) if "phase" in record]
+    other = Image.open(folder.picture(of_checkpoint, 0))
+    assert other.tobytes() not in (base.tobytes(), adapted.tobytes())
+    records = [record for record in all_records(folder.desk.events) if "phase" in record]
+    assert (records[-1]["trial"], records[-1]["phase"]) == (of_none, "failed") and records[-1]["hint"]
+    told = [(record["phase"], record["detail"]) for record in records if record["trial"] == trial_id]
     parts = ("libraries", "text", "denoiser")
     assert [detail for phase, detail in told if phase == "loading"] == list(parts) and told[-1] == ("done", "")
 

@@ -85,6 +85,18 @@ class Adapter:
                 tuner.lora_A[NAME].weight.copy_(layer.down)
                 tuner.lora_B[NAME].weight.copy_(layer.up / factor)
 
+    def replace(self, like: Layers) -> bool:
+        """Put other weights on the same layers; False, and nothing is changed, where layers, ranks or kind differ."""
+        mine = self.layers()
+        same = mine.keys() == like.keys() and all(
+            layer.down.shape == like[name].down.shape and layer.magnitude is None and like[name].magnitude is None
+            for name, layer in mine.items()
+        )
+        if same:
+            self._take_over(like, 1.0)
+            self.set_strength(self._strength)
+        return same
+
     def _start_magnitudes(self, like: Layers) -> None:
         """PEFT measures in the base's number format; a length that is not the very one its forward pass computes
         would change the picture from the start."""

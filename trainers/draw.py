@@ -13,6 +13,7 @@ from trainers import catalog
 from trainers.adapters import TEXT, Adapter
 from trainers.config import Adapter as AdapterConfig
 from trainers.config import TrainConfig
+from trainers.errors import AtelierError
 from trainers.families import load_family
 from trainers.families.base import Conditioning, ModelFamily, Runtime, SampleRequest
 from trainers.lora.layers import Layers
@@ -76,6 +77,15 @@ class Drawer:
         self._family, self._layers, self._train_text = _open(config, runtime, file)
         self._known: dict[str, Conditioning] = {}
         self._adapter: Adapter | None = None
+
+    def change(self, file: Path) -> None:
+        """Draw with another file from now on; the base stays loaded if it has the same layers. Raises AtelierError."""
+        layers = read_lora(file, self._family.skeleton())
+        if _on_text(layers) != self._train_text:
+            raise AtelierError(f"{file.name} is on other parts of the model.", "Draw with it on its own.")
+        if self._adapter and not self._adapter.replace(layers):
+            self._drop_denoiser()
+        self._layers = layers
 
     def read(self, prompts: Sequence[str]) -> None:
         """Encode prompts ahead, all at once."""
@@ -147,6 +157,10 @@ def _open(config: TrainConfig, runtime: Runtime, file: Path) -> tuple[ModelFamil
     """
     family = load_family(config, runtime)
     layers = read_lora(file, family.skeleton())
-    if not any(name.startswith(TEXT) for name in layers):
+    if not _on_text(layers):
         return family, layers, False
     return load_family(config, dataclasses.replace(runtime, train_text=True)), layers, True
+
+
+def _on_text(layers: Layers) -> bool:
+    return any(name.startswith(TEXT) for name in layers)

@@ -129,6 +129,10 @@ class RunDir:
         finished = sorted(self.path.glob("*.safetensors"))
         return finished + [file for step in reversed(self.whole_checkpoints()) for file in step.glob("*.safetensors")]
 
+    def adapter_named(self, name: str) -> Path | None:
+        """The one of `adapter_files` with this name."""
+        return next((path for path in self.adapter_files() if path.name == name), None)
+
     def create(self, config_toml: str) -> None:
         """Make the folder. Raises FileExistsError when it already holds a run."""
         self.path.mkdir(parents=True, exist_ok=True)

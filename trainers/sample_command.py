@@ -137,6 +137,9 @@ def open_adapter(path: Path, base: str) -> tuple[Path, TrainConfig]:
         return _of_run(run, base)
     if not path.is_file():
         raise ConfigError("LORA_OR_RUN", f"there is no file or run {path}.", "Give a .safetensors file or a run.")
+    for folder in (path.parent, path.parent.parent.parent):  # of a finished run, or of a checkpoint
+        if RunDir(folder).config.is_file() and path in RunDir(folder).adapter_files():
+            return path, _config_of(RunDir(folder), base)
     try:
         with safe_open(path, framework="pt") as opened:
             facts = opened.metadata() or {}
@@ -154,10 +157,15 @@ def open_adapter(path: Path, base: str) -> tuple[Path, TrainConfig]:
 
 
 def _of_run(run: RunDir, base: str) -> tuple[Path, TrainConfig]:
-    config = resolve.validate(resolve.parse_toml(run.config.read_text(encoding="utf-8")))
+    config = _config_of(run, base)
     file = run.adapter(config.run.name)
     if not file.is_file():
         raise ConfigError("LORA_OR_RUN", f"{run.path} has no adapter file yet.", "Wait for its end, or resume it.")
-    if base != "auto":
-        config = resolve.resolve(resolve.with_changes(config, {"model": {"base": base, "family": "auto"}}), detect())
     return file, config
+
+
+def _config_of(run: RunDir, base: str) -> TrainConfig:
+    config = resolve.validate(resolve.parse_toml(run.config.read_text(encoding="utf-8")))
+    if base == "auto":
+        return config
+    return resolve.resolve(resolve.with_changes(config, {"model": {"base": base, "family": "auto"}}), detect())

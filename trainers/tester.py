@@ -43,6 +43,7 @@ class Tester:
         self._waiting: deque[str] = deque()
         self._stopped = False
         self._drawer: Drawer | None = None
+        self._file: Path | None = None  # that the drawer has
         self._events = EventLog(self._trials.desk)
         self._events.emit(TesterStarted(skip))
 
@@ -91,7 +92,7 @@ class Tester:
         trial = self._trials.read(trial_id)
         if trial is None:
             return
-        drawer = self._open(trial_id)
+        drawer = self._open(trial_id, trial.file)
         total = len(trial.strengths)
         drawn: list[Image.Image] = []
         for index, strength in enumerate(trial.strengths):
@@ -113,19 +114,24 @@ class Tester:
         row = [(strength_label(strength), picture) for strength, picture in zip(trial.strengths, drawn, strict=True)]
         _save(sheet([row]), self._trials.sheet(trial_id))
 
-    def _open(self, trial_id: str) -> Drawer:
+    def _open(self, trial_id: str, name: str) -> Drawer:
+        """name: of the adapter file, empty for the finished one."""
+
         def say(part: str) -> None:
             self._events.emit(TrialMoved(trial_id, "loading", part))
 
+        config = resolve.validate(resolve.parse_toml(self._run.config.read_text(encoding="utf-8")))
+        file = self._run.adapter_named(name or self._run.adapter(config.run.name).name)
+        if file is None:
+            raise ConfigError("RUN_DIR", f"{self._run.path} has no such adapter file.", "Choose one of its files.")
         if self._drawer is None:
             say("libraries")
             from trainers.draw import Drawer
 
-            config = resolve.validate(resolve.parse_toml(self._run.config.read_text(encoding="utf-8")))
-            file = self._run.adapter(config.run.name)
-            if not file.is_file():
-                raise ConfigError("RUN_DIR", f"{self._run.path} has no adapter file.", "Wait for the end of its run.")
             self._drawer = Drawer(config, file)
+        elif file != self._file:
+            self._drawer.change(file)
+        self._file = file
         self._drawer.say = say
         return self._drawer
 
@@ -133,7 +139,7 @@ class Tester:
 def _request(trial: Trial, strength: float) -> DrawRequest:
     from trainers.draw import DrawRequest
 
-    settings = trial.model_dump(exclude={"strengths", "asked"})
+    settings = trial.model_dump(exclude={"strengths", "file", "asked"})
     return DrawRequest(**settings, strength=strength)
 
 

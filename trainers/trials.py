@@ -29,7 +29,10 @@ Do = Literal["draw", "stop"]
 
 
 class Trial(BaseModel):
-    """One prompt from one noise, once for each strength; 0 is the base alone. asked: seconds since 1970."""
+    """One prompt from one noise, once for each strength; 0 is the base alone.
+
+    file: name of one of the run's adapter files, empty for the finished one; asked: seconds since 1970.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -41,6 +44,7 @@ class Trial(BaseModel):
     width: Side
     height: Side
     strengths: list[Strength] = Field(min_length=1, max_length=MAX_STRENGTHS)
+    file: str = Field("", max_length=300)
     asked: float = 0.0
 
 

@@ -67,7 +67,7 @@ def trial(run: RunDir, name: str) -> Path:
 
 def adapter(run: RunDir, name: str) -> Path:
     """An adapter file of the run or of one of its checkpoints, by its name. Raises FileNotFoundError."""
-    found = next((path for path in run.adapter_files() if path.name == name), None)
+    found = run.adapter_named(name)
     if found is None:
         raise FileNotFoundError(name)
     return confined(found.parent, name)

@@ -29,7 +29,11 @@ State = Literal["waiting", "loading", "drawing", "done", "failed", "open"]  # op
 
 @dataclass(frozen=True)
 class Panel:
-    """What the form begins with. multiple: of which sides are; guided: whether a negative prompt does anything."""
+    """What the form begins with.
+
+    multiple: of which sides are; guided: whether a negative prompt does anything; files: names of the run's adapter
+    files, the finished one first.
+    """
 
     prompt: str
     negative: str
@@ -41,6 +45,8 @@ class Panel:
     guidance: float
     multiple: int
     guided: bool
+    file: str
+    files: list[str]
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,8 @@ class Trials:
             guidance=float(config.sample.guidance),
             multiple=family.pixel_multiple,
             guided="negative" in family.features,
+            file=run.adapter(config.run.name).name,
+            files=[path.name for path in run.adapter_files()],
         )
 
     def poll(self, run_id: str) -> dict[str, Any]:
@@ -125,6 +133,8 @@ class Trials:
             if side % panel.multiple:
                 near = max(round(side / panel.multiple), 1) * panel.multiple
                 raise AtelierError(f"{side} is not a multiple of {panel.multiple}.", f"Use {near}.")
+        if trial.file and trial.file not in panel.files:
+            raise AtelierError(f"This run has no file {trial.file} any more.", "Choose one of its files.")
         trials = TrialFolder(run)
         trial_id = trials.add(trial.model_copy(update={"asked": round(time.time(), 3)}))
         try:

@@ -96,7 +96,7 @@
 
     trial(trial) {
       const { settings, pictures } = trial;
-      const facts = [`${t("run.seed")} ${settings.seed}`, `${settings.width} \u00d7 ${settings.height}`, t("test.n_steps", { n: settings.steps }), t("test.guided", { n: at.number(settings.guidance) }), at.when(settings.asked)];
+      const facts = [settings.file, `${t("run.seed")} ${settings.seed}`, `${settings.width} \u00d7 ${settings.height}`, t("test.n_steps", { n: settings.steps }), t("test.guided", { n: at.number(settings.guidance) }), at.when(settings.asked)].filter(Boolean);
       const whole = trial.sheet_url || (pictures.length === 1 && pictures[0].url);
       return h("article", { class: "trial", data: { trial: trial.id, state: trial.state } },
         h("header", { class: "trial-head" },
@@ -169,6 +169,7 @@
           h("div", { class: "test-seed" }, number("seed", "1"), dice),
           this.go),
         h("details", { class: "test-more" }, h("summary", { text: t("test.more") }),
+          panel.files.length > 1 ? this.field("file", h("select", { class: "ds-input", name: "file" }, panel.files.map((name) => h("option", { value: name, text: name })))) : null,
           h("div", { class: "test-line" }, number("width", String(panel.multiple)), number("height", String(panel.multiple)), number("steps", "1"), number("guidance", "any"))),
         this.error);
       this.element.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.submit(); });
@@ -181,7 +182,7 @@
     }
 
     fill(settings) {
-      for (const [name, input] of Object.entries(this.inputs)) input.value = name === "strengths" ? settings.strengths.map((one) => +one.toFixed(3)).join(", ") : String(settings[name]);
+      for (const [name, input] of Object.entries(this.inputs)) input.value = name === "file" ? settings.file || this.panel.files[0] : name === "strengths" ? settings.strengths.map((one) => +one.toFixed(3)).join(", ") : String(settings[name]);
     }
 
     setBusy(busy) {
@@ -201,7 +202,7 @@
       const { inputs } = this;
       const strengths = inputs.strengths.value.split(/[\s,;\uff0c\u3001]+/).filter(Boolean).map(Number);
       if (!strengths.length || strengths.length > 12 || !strengths.every((one) => Math.abs(one) <= 4)) return { error: t("test.bad_strengths") };
-      const settings = { prompt: inputs.prompt.value.trim(), negative: inputs.negative?.value.trim() ?? "", strengths };
+      const settings = { prompt: inputs.prompt.value.trim(), negative: inputs.negative?.value.trim() ?? "", file: inputs.file?.value ?? "", strengths };
       for (const name of ["seed", "width", "height", "steps", "guidance"]) {
         const value = inputs[name].valueAsNumber;
         if (!isFinite(value) || (name !== "guidance" && !Number.isInteger(value))) return { error: t("test.bad_number", { name: t(`test.${name}`) }) };
