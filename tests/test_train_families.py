@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests import single_file
 from tests.tiny import MAKERS, WIDTH
-from tests.training import draw_pictures
+from tests.training import draw_pictures, make_bench
 from trainers import catalog, cli
 from trainers.paths import PROGRAM
 from trainers.rundir import RunDir
@@ -101,6 +101,29 @@ def test_single_file_trains_as_its_folder_does(
     ):
         assert set(one.keys()) == set(other.keys())
         assert all((one.get_tensor(key) == other.get_tensor(key)).all() for key in one.keys())  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "special"),
+    [
+        ("sd15", "all+convs", {"prediction": "v_prediction"}),
+        ("sdxl", "all+convs", {}),
+        ("sd3", "all+ffs", {}),
+    ],
+)
+def test_one_picture_overfits(name: str, scope: str, special: dict[str, str], tmp_path: Path) -> None:
+    """What is minimised can be minimised: the error on one picture falls."""
+    bench = make_bench(
+        tmp_path,
+        MAKERS[name](tmp_path / "base", **special),
+        draw_pictures(tmp_path / "single", 1),
+        adapter={"rank": 16, "targets": scope},
+        optimizer={"learning_rate": 1e-2},
+        schedule={"max_steps": 40 if name != "sd3" else 120, "batch_size": 1},  # its tiny model learns more slowly
+    )
+    bench.train()
+    losses = [step.loss for step in bench.steps()]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
 def test_the_very_command_of_a_terminal(folders: dict[str, Path], pictures: Path, tmp_path: Path) -> None:
