@@ -14,12 +14,14 @@ from PIL import Image
 
 from app.ui.texts import texts
 from tests import pictures
+from trainers import catalog
 from trainers.data import decode, index, kinds, text
 from trainers.data.decode import DECODE_ERRORS, open_picture, read_header, reason_of
 from trainers.data.index import entries
 from trainers.data.text import TextError, decoded
-from trainers.errors import MissingPackageError
+from trainers.errors import ConfigError, MissingPackageError
 from trainers.preflight import Reasons
+from trainers.preflight.finding import tell
 
 CHINESE = texts("zh")
 RAISED = {"UnreadableError", "TextError", "MissingPackageError"}
@@ -120,3 +122,33 @@ def test_findings_say_reasons_in_their_language() -> None:
     reasons = Reasons(tuple((f"{number}.png", "the file is empty") for number in range(7)))
     assert str(reasons).startswith("0.png: the file is empty; 1.png: ") and str(reasons).endswith("; …")
     assert reasons.said(CHINESE.reason).startswith("0.png: 文件是空的; 1.png: ")
+
+
+WHOLE = b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'
+MODELS = {
+    "empty": b"",
+    "page": b"<!DOCTYPE html><html></html>",
+    "pointer": b"version https://git-lfs.github.com/spec/v1\n",
+    "gguf": b"GGUF" + bytes(20),
+    "garbage": b"\xff" * 64,
+    "incomplete": len(WHOLE).to_bytes(8, "little") + WHOLE + bytes(8),
+    "damaged": (5).to_bytes(8, "little") + b"{oops",
+    "unknown": len(WHOLE).to_bytes(8, "little") + WHOLE + bytes(16),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_why_a_model_file_is_refused_is_said_in_chinese(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(MODELS[name])
+    with pytest.raises(ConfigError) as caught:
+        catalog.family_of(str(path))
+    english = f"{caught.value.message} {caught.value.hint}"
+    said = CHINESE.reason(english)
+    assert said != english and not has_english(said), said
+
+
+def test_a_quoted_reason_of_a_finding_is_said_in_chinese() -> None:
+    reason, remedy = "ae.safetensors is empty.", "Download it again."
+    message, hint = CHINESE.finding(tell("problem", "model_file", "model.vae", reason=reason, remedy=remedy))
+    assert "是空的" in message and not hint and not has_english(message)

@@ -44,6 +44,9 @@ class Texts:
             return finding.message, finding.hint
         hint = self.table.get(f"finding.{finding.code}.hint", "") if finding.hint else ""
         values = {key: self._said(value) for key, value in finding.values.items()}
+        if "remedy" in values:  # it quotes an error, whose words are known as a whole
+            quoted = self.reason(f"{finding.values['reason']} {finding.values['remedy']}")
+            values |= {"reason": quoted, "remedy": ""}
         return message.format(**values), hint.format(**values)
 
     def _said(self, value: object) -> object:
