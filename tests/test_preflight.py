@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import namedtuple
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.checks import add_picture, check, config_of, found, lay_out, mended
+from tests.checks import add_picture, check, codes, config_of, found, lay_out, mended
 from tests.machines import CARD_24, LAPTOP
 from trainers import catalog, plan, preflight
 from trainers.errors import ConfigError, ConfigErrors
@@ -231,3 +232,26 @@ def test_unknown_base_of_a_family_is_planned_with_its_default_model(place: Path)
     expected = plan.forecast(config_of(place, {"model": {"base": "flux-dev"}}), CARD_24, 4)
     assert report.plan and report.plan.memory_gib == expected.memory_gib
     assert catalog.FAMILIES["flux"].default_model == "flux-dev"
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_who_draws_a_dora_in_full_is_told(place: Path, kind: str) -> None:
+    values = {"adapter": {"kind": kind}, "memory": {"quantize": "none"}}
+    assert ("dora_others" in codes(check(place, values))) == (kind == "dora")
+    if kind == "dora":
+        found(check(place, {**values, "save": {"layout": "diffusers"}}), "dora_diffusers")
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [({}, True), ({"prediction_type": "epsilon"}, True), ({"prediction_type": "v_prediction"}, False)],
+)
+def test_zero_snr_of_a_base_that_predicts_noise_is_told_before_it_loads(
+    place: Path, settings: dict[str, str], is_told: bool
+) -> None:
+    base = place / "older"
+    (base / "scheduler").mkdir(parents=True)
+    (base / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (base / "scheduler" / "scheduler_config.json").write_text(json.dumps(settings))
+    report = check(place, {"model": {"base": str(base)}, "noise": {"zero_snr": "on"}, "memory": {"quantize": "none"}})
+    assert ("zero_snr_epsilon" in codes(report)) == is_told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -26,6 +27,8 @@ def of_model(config: TrainConfig) -> Iterator[Finding]:
         field = error.field if isinstance(error, ConfigError) else "model.base"
         yield tell("problem", "model_file", field, reason=error.message, remedy=error.hint)
     else:
+        if config.noise.zero_snr == "on" and model.prediction == "auto" and _prediction(source) == "epsilon":
+            yield tell("problem", "zero_snr_epsilon", "noise.zero_snr")
         if source.file:
             yield from _model_file(model, source)
         else:
@@ -36,6 +39,15 @@ def of_model(config: TrainConfig) -> Iterator[Finding]:
     if config.adapter.kind == "dora":
         code = "dora_diffusers" if config.save.layout == "diffusers" else "dora_others"
         yield tell("warning", code, "save.layout", layout=config.save.layout)
+
+
+def _prediction(source: ModelSource) -> str:
+    """What the base predicts, by its file or its scheduler; empty before it was downloaded."""
+    scheduler = Path(source.configs, "scheduler", "scheduler_config.json")
+    if not scheduler.is_file():
+        return ""
+    settings = json.loads(scheduler.read_text(encoding="utf-8")) | source.scheduler
+    return str(settings.get("prediction_type", "epsilon"))
 
 
 def _model_file(model: Model, source: ModelSource) -> Iterator[Finding]:

@@ -135,6 +135,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "the download of {source} needs about {need} GB of disk; {free} GB are free in {folder}.",
         "Free some space, or set HF_HOME to a folder on another disk.",
     ),
+    "zero_snr_epsilon": (
+        "the base predicts the noise, which at the last level of such a schedule is the very input.",
+        "Set noise.zero_snr = off, or model.prediction = v_prediction if the base was trained so.",
+    ),
     "dora_diffusers": (
         "a DoRA in the {layout} layout is read in full by diffusers alone; ComfyUI leaves its magnitudes out.",
         "Set save.layout = kohya for ComfyUI and Forge.",
