@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel
 
 from tests.tiny import MAKERS
 from tests.training import Bench, draw_pictures, make_bench
-from trainers import catalog
+from trainers import catalog, plan
 from trainers.adapters import Adapter
 from trainers.config import Adapter as AdapterConfig
 from trainers.events import SampleReady
@@ -168,3 +168,27 @@ def test_t5_is_read_in_a_format_that_it_does_not_overflow(folders: dict[str, Pat
     t5 = catalog.FAMILIES[name].text_encoders[-1].component
     formats = {encoder: family._parts[encoder].dtype for encoder in (t5, "text_encoder")}  # type: ignore[attr-defined]
     assert formats == {t5: torch.bfloat16, "text_encoder": torch.float16}
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3"])
+def test_t5_in_8_bits_reads_almost_as_in_full(folders: dict[str, Path], tmp_path: Path, name: str) -> None:
+    full = open_family(folders[name], tmp_path).encode_prompt(PROMPTS)["words"]
+    bench = make_bench(tmp_path, folders[name], tmp_path)
+    family = load_family(bench.config, dataclasses.replace(bench.runtime, quantize="fp8"))
+    family.load("text")
+    packed = family.encode_prompt(PROMPTS)["words"]
+    assert not torch.equal(packed, full)
+    assert torch.nn.functional.cosine_similarity(packed, full, dim=-1).min() > 0.98
+    t5 = family._parts[catalog.FAMILIES[name].text_encoders[-1].component]  # type: ignore[attr-defined]
+    formats = {key.split(".")[-2]: tensor.dtype for key, tensor in t5.named_parameters()}
+    assert formats["q"] == formats["wi_0"] == torch.float8_e4m3fn
+    assert formats["wo"] == formats["shared"] == formats["layer_norm"] == torch.float32
+
+
+def test_share_of_t5_that_8_bits_take_is_the_published_models() -> None:
+    settings = T5Config.from_pretrained(catalog.CONFIGS / "flux-dev" / "text_encoder_2")
+    with torch.device("meta"):
+        t5 = T5EncoderModel(settings)
+    linear = {name: module for name, module in t5.named_modules() if isinstance(module, torch.nn.Linear)}
+    packed = sum(module.weight.numel() for name, module in linear.items() if not name.endswith(".wo"))
+    assert packed / sum(p.numel() for p in t5.parameters()) == pytest.approx(plan.T5_PACKED, abs=1e-3)

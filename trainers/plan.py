@@ -16,6 +16,7 @@ FIXED_STEP_S = {"cuda": 0.03, "mps": 0.03, "cpu": 0.02}
 LAYER_STEP_S = {"cuda": 0.004, "mps": 0.004, "cpu": 0.0}  # starting the kernels of a block and of its adapters
 # of a token: 16 channels in fp32 for each of 2 x 2 places, or 4 channels for each of 4 x 4
 LATENT_BYTES = 16 * 4 * 4
+T5_PACKED = 0.761  # share of T5 in 8 bits: all linear layers but the last of each feed-forward
 OVERHEAD_GIB = {"cuda": 1.0, "mps": 0.8, "cpu": 0.9}  # context, kernels and libraries
 
 
@@ -166,13 +167,21 @@ def _memory_gib(config: TrainConfig, machine: Machine, model: catalog.ModelSpec,
     # block while that is computed again
     kept = model.layers * (1 if checkpointing else 34) + 34
     activations = kept * tokens * config.schedule.batch_size * model.width * compute
-    encoders = (model.text_params + model.vae_params) * 1e9 * compute
+    encoders = _text_bytes(config, model) + model.vae_params * 1e9 * compute
     training = stored + unpacked + adapter + activations
     if config.data.cache_text == "none":
-        training += model.text_params * 1e9 * compute
+        training += _text_bytes(config, model)
     elif config.adapter.text_encoders:
         training += model.clip_params * 1e9 * compute
     return max(training, encoders) / GIB + OVERHEAD_GIB[machine.device]
+
+
+def _text_bytes(config: TrainConfig, model: catalog.ModelSpec) -> float:
+    """Of all text encoders; of T5, which no adapter is put on, most is in 8 bits where the base is."""
+    compute = BYTES[config.model.precision]
+    packed = T5_PACKED if config.memory.quantize == "fp8" else 0.0
+    t5 = (model.text_params - model.clip_params) * 1e9
+    return model.clip_params * 1e9 * compute + t5 * (packed * BYTES["fp8"] + (1 - packed) * compute)
 
 
 def _disk_gib(config: TrainConfig, model: catalog.ModelSpec, steps: int, previews: int) -> float:

@@ -228,7 +228,7 @@ class Memory(Section):
     quantize: Literal["none", "fp8"] = param(
         "none",
         "Quantised base",
-        "fp8 keeps the frozen base in 8 bits: half the memory of bf16, a little slower.",
+        "fp8 keeps the frozen base and T5 in 8 bits: about half the memory of bf16, a little slower.",
         aka="fp8_base quantization base_model_precision",
     )
     gradient_checkpointing: Literal["auto", "on", "off"] = param(

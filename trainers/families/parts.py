@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from diffusers.hooks import apply_layerwise_casting
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ class Components:
             facts = [stamp(self.source, "vae"), config.vae_precision]
         else:
             facts = [stamp(self.source, encoder.component) for encoder in self._spec.text_encoders]
-            facts += [config.clip_skip, config.text_chunks, runtime.train_text]
+            facts += [config.clip_skip, config.text_chunks, runtime.train_text, runtime.quantize]
         return ":".join(map(str, [self._spec.title, part, *facts, runtime.dtype, *more]))
 
     def adapted(self) -> dict[str, nn.Module]:
@@ -102,8 +103,14 @@ class Components:
 
 def open_frozen(source: ModelSource, name: str, cls: Any, runtime: Runtime) -> Any:
     """A frozen component on the device, in the run's number format; T5, whose states overflow in fp16, in bf16 then."""
-    overflows = runtime.dtype == torch.float16 and cls is T5EncoderModel
-    return open_model(source, name, cls, torch.bfloat16 if overflows else runtime.dtype).to(runtime.device)
+    is_t5 = cls is T5EncoderModel
+    dtype = torch.bfloat16 if is_t5 and runtime.dtype == torch.float16 else runtime.dtype
+    model = open_model(source, name, cls, dtype)
+    if is_t5 and runtime.quantize == "fp8":
+        # T5 brings its states to the format of `wo` before that layer runs, when it would still be 8 bits
+        kept = ("layer_norm", "shared", "embed_tokens", "relative_attention_bias", r"\.wo$")
+        apply_layerwise_casting(model, torch.float8_e4m3fn, dtype, skip_modules_pattern=kept)
+    return model.to(runtime.device)
 
 
 def open_denoiser(source: ModelSource, name: str, cls: Any, runtime: Runtime, keep: tuple[str, ...] = ()) -> nn.Module:
