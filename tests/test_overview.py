@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
 from tests.machines import CARD_24, LAPTOP
 from trainers import catalog, cli, overview
 from trainers.machine import Machine
+from trainers.paths import PROGRAM
 from trainers.resolve import CHECKPOINTING_FROM
 
 
@@ -58,3 +61,12 @@ def test_presets_are_printed_by_name(capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr().out
     assert "sd15-style" in printed and "Style on Stable Diffusion 1.5, 8 GB" in printed
     assert max(map(len, printed.splitlines())) <= 130
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """As in `launch.py families | head`."""
+    command = [sys.executable, "-m", "trainers.cli", "families"]
+    with subprocess.Popen(command, cwd=PROGRAM, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (0, b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -37,6 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     except AtelierError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader has seen enough, as in `launch.py families | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing at the end would fail again
+        return EXIT_DONE
 
 
 def _parser() -> argparse.ArgumentParser:
