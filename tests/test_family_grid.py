@@ -159,7 +159,9 @@ def test_latents_are_what_the_pipeline_decodes(family: ModelFamily, pipe: Any) -
     torch.testing.assert_close(undone, pipe.vae.encode(pixels).latent_dist.mode())
 
 
-def test_predict_and_one_scheduler_step_is_the_pipelines_own_step(name: str, family: ModelFamily, pipe: Any) -> None:
+def test_predict_and_one_scheduler_step_is_the_pipelines_own_step(
+    kind: str, name: str, family: ModelFamily, pipe: Any
+) -> None:
     """Catches sign, scale, timestep, guidance, packing, sizes and position ids at once: at every step of three."""
     rows, columns = SIZE[0] // 8, SIZE[1] // 8
     noise = torch.randn(2, family.latent_channels, rows, columns, generator=torch.Generator().manual_seed(3))
@@ -184,7 +186,7 @@ def test_predict_and_one_scheduler_step_is_the_pipelines_own_step(name: str, fam
             raw = family.predict(z, scheduler.sigmas[index].expand(2), framed(family, cond))
         z = scheduler.step(raw, time, z, return_dict=False)[0]
         # with zero terminal SNR the first numbers are 4096 times larger than in a picture
-        assert (packed(name, z) - theirs[index]).abs().max() < 1e-5 * max(1, z.abs().max())
+        assert (packed(name, z) - theirs[index]).abs().max() < (1e-4 if "zero-snr" in kind else 1e-5)
 
 
 def test_sample_equals_the_pipelines_picture(name: str, family: ModelFamily, pipe: Any) -> None:
