@@ -12,7 +12,8 @@ from torch import Tensor
 from tests.loras import load_components, random_layers, trained, write
 from tests.tiny import MAKERS
 from trainers.errors import AtelierError
-from trainers.lora.file import DTYPES, save_layers
+from trainers.families.base import DTYPES
+from trainers.lora.file import save_layers
 from trainers.lora.layers import LoraLayer
 from trainers.lora.shapes import layer_shapes, naming_of
 from trainers.lora.verify import verify_lora

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from trainers import catalog
+from trainers import catalog, plan
 from trainers.adapters import TEXT, Adapter
 from trainers.config import Adapter as AdapterConfig
 from trainers.config import TrainConfig
@@ -24,7 +24,6 @@ from trainers.weights.hub import Progress, fetch
 from trainers.worker import make_runtime, quiet_libraries
 
 ROOM = 0.6  # share of the memory that text encoders and denoiser may fill together; the rest is for drawing
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class Drawer:
     def _both_fit(self) -> bool:
         model = catalog.model_of(self._config.model.base, self._config.model.family)
         weights = (model.text_params + model.denoiser_params + model.vae_params) * 1e9
-        return weights * BYTES[self._config.model.precision] / GIB < ROOM * detect().memory_gib
+        return weights * plan.BYTES[self._config.model.precision] / GIB < ROOM * detect().memory_gib
 
 
 def _open(config: TrainConfig, runtime: Runtime, file: Path) -> tuple[ModelFamily, Layers, bool]:

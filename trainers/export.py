@@ -16,8 +16,8 @@ from PIL import Image
 from trainers import catalog
 from trainers.adapters import Adapter
 from trainers.config import TrainConfig
-from trainers.families.base import ModelFamily
-from trainers.lora.file import DTYPES, save_layers
+from trainers.families.base import DTYPES, ModelFamily
+from trainers.lora.file import save_layers
 from trainers.processes import Diffusion
 from trainers.resolve import dump
 

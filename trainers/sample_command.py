@@ -18,6 +18,7 @@ from trainers.errors import ConfigError
 from trainers.machine import detect
 from trainers.rundir import RunDir
 from trainers.sheets import sheet, strength_label
+from trainers.trials import Strength
 from trainers.weights.hub import Progress
 
 HOW = {
@@ -32,7 +33,6 @@ def _numbers(text: Any) -> Any:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
-Strength = Annotated[float, Field(ge=-4, le=4, allow_inf_nan=False)]
 Auto = Literal["auto"]
 
 

@@ -228,8 +228,7 @@ def make_runtime(config: TrainConfig) -> Runtime:
     """Device and number format of this process. A card that torch cannot use is said, not passed over."""
     import torch
 
-    from trainers.export import DTYPES
-    from trainers.families.base import Runtime
+    from trainers.families.base import DTYPES, Runtime
 
     torch.set_num_threads(int(config.run.threads))
     name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

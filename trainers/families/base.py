@@ -14,6 +14,7 @@ from trainers import catalog
 from trainers.processes import NoiseProcess
 
 Part = Literal["vae", "text", "trained_text", "denoiser"]
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)

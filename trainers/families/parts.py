@@ -17,11 +17,9 @@ from transformers import T5EncoderModel
 
 from trainers import catalog
 from trainers.config import Model
-from trainers.families.base import Conditioning, Part, Runtime, SampleRequest
+from trainers.families.base import DTYPES, Conditioning, Part, Runtime, SampleRequest
 from trainers.weights.open import open_model, open_skeleton, open_tokenizer
 from trainers.weights.source import ModelSource, source_of, stamp
-
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 class Components:

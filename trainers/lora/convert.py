@@ -14,9 +14,9 @@ from trainers.catalog import Layout
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError
 from trainers.families import load_family
-from trainers.families.base import ModelFamily, Runtime
+from trainers.families.base import DTYPES, ModelFamily, Runtime
 from trainers.lora.facts import LoraFacts, facts_of
-from trainers.lora.file import DTYPES, save_layers
+from trainers.lora.file import save_layers
 from trainers.lora.keys import LoraError
 from trainers.lora.layers import Layers
 from trainers.lora.read import read_lora

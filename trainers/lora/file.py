@@ -18,8 +18,6 @@ from trainers.lora.verify import verify_lora
 from trainers.lora.write import Weights, write_layers
 from trainers.rundir import write_atomic
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-
 
 def save_layers(
     path: Path,

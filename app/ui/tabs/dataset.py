@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from app.services.gallery import FILTERS, SORTS
 from app.ui import forms
+from app.ui.answers import answer, done
 from app.ui.draft import DraftEditor
 from app.ui.texts import Texts
 from app.ui.widgets import drop, storage
 from app.ui.widgets.live import live
-from trainers.errors import AtelierError
 
 if TYPE_CHECKING:
     from app.services.studio import Studio
-
-R = TypeVar("R")
 
 ID_LETTERS = 12
 MAX_TEXT = 100_000  # letters of a caption
@@ -49,24 +47,24 @@ def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:
 
     def browse(path: Any) -> dict[str, Any]:
         wanted = _text(path, MAX_PATH)
-        return _answer(lambda: gallery.browse(wanted))
+        return answer(lambda: gallery.browse(wanted))
 
     def add_folder(path: Any) -> dict[str, Any]:
         wanted = _text(path, MAX_PATH)
-        return _answer(lambda: {"id": gallery.add_folder(wanted)})
+        return answer(lambda: {"id": gallery.add_folder(wanted)})
 
     def create(name: Any) -> dict[str, Any]:
         wanted = _text(name, MAX_WORDS)
-        return _answer(lambda: {"id": gallery.create(wanted)})
+        return answer(lambda: {"id": gallery.create(wanted)})
 
     def copy_set(set_id: Any) -> dict[str, Any]:
         """Make an own data set of one that may not be changed."""
         wanted = _id(set_id)
-        return _answer(lambda: {"id": gallery.copy(wanted)})
+        return answer(lambda: {"id": gallery.copy(wanted)})
 
     def forget(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        return _done(lambda: gallery.forget(wanted))
+        return done(lambda: gallery.forget(wanted))
 
     def train_on(set_id: Any) -> dict[str, Any]:
         """Make a set the draft's pictures."""
@@ -86,25 +84,25 @@ def of_pictures(studio: Studio, texts: Texts) -> list[Callable[..., Any]]:
 
     def open(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        found = _with_reason(_answer(lambda: gallery.open(wanted)), texts)
+        found = _with_reason(answer(lambda: gallery.open(wanted)), texts)
         if "bad" in found:
             found["bad"] = [_with_reason(bad, texts) for bad in found["bad"]]
         return found
 
     def reload(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        return _done(lambda: gallery.reload(wanted))
+        return done(lambda: gallery.reload(wanted))
 
     def pictures(request: Any) -> dict[str, Any]:
         set_id, query, first, count = _parts(request, 4)
         wanted, where = _id(set_id), _query(query)
         start, length = _count(first), min(_count(count), PAGE)
-        return _answer(lambda: gallery.page(wanted, where, start, length))
+        return answer(lambda: gallery.page(wanted, where, start, length))
 
     def detail(request: Any) -> dict[str, Any]:
         set_id, pid = _parts(request, 2)
         wanted, picture = _id(set_id), _id(pid)
-        return _with_reason(_answer(lambda: gallery.detail(wanted, picture)), texts)
+        return _with_reason(answer(lambda: gallery.detail(wanted, picture)), texts)
 
     def count(text: Any) -> list[dict[str, Any]]:
         return gallery.count(_text(text, MAX_TEXT))
@@ -112,11 +110,11 @@ def of_pictures(studio: Studio, texts: Texts) -> list[Callable[..., Any]]:
     def tags(request: Any) -> list[list[Any]] | dict[str, Any]:
         set_id, query, limit = _parts(request, 3)
         wanted, where, most = _id(set_id), _query(query), _count(limit)
-        return _answer(lambda: gallery.tags(wanted, where, most))
+        return answer(lambda: gallery.tags(wanted, where, most))
 
     def histogram(set_id: Any) -> list[dict[str, Any]] | dict[str, Any]:
         wanted = _id(set_id)
-        return _answer(lambda: gallery.histogram(wanted))
+        return answer(lambda: gallery.histogram(wanted))
 
     return [open, reload, pictures, detail, count, tags, histogram]
 
@@ -129,53 +127,37 @@ def of_edits(studio: Studio) -> list[Callable[..., Any]]:
         set_id, pid, text, stamp = _parts(request, 4)
         wanted, picture = _id(set_id), _id(pid)
         caption, known = _text(text, MAX_TEXT), _text(stamp, MAX_WORDS)
-        return _answer(lambda: gallery.save(wanted, picture, caption, known))
+        return answer(lambda: gallery.save(wanted, picture, caption, known))
 
     def preview_edit(request: Any) -> dict[str, Any]:
         set_id, operation, scope = _parts(request, 3)
         wanted, edit, where = _id(set_id), _operation(operation), _scope(scope)
-        return _answer(lambda: gallery.preview_edit(wanted, edit, where))
+        return answer(lambda: gallery.preview_edit(wanted, edit, where))
 
     def apply_edit(request: Any) -> dict[str, Any]:
         set_id, operation, scope = _parts(request, 3)
         wanted, edit, where = _id(set_id), _operation(operation), _scope(scope)
-        return _answer(lambda: gallery.apply_edit(wanted, edit, where))
+        return answer(lambda: gallery.apply_edit(wanted, edit, where))
 
     def trash(request: Any) -> dict[str, Any]:
         set_id, pids = _parts(request, 2)
         wanted, pictures = _id(set_id), _pids(pids)
-        return _answer(lambda: gallery.trash(wanted, pictures))
+        return answer(lambda: gallery.trash(wanted, pictures))
 
     def undo_edit(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        return _answer(lambda: gallery.undo(wanted))
+        return answer(lambda: gallery.undo(wanted))
 
     def redo_edit(set_id: Any) -> dict[str, Any]:
         wanted = _id(set_id)
-        return _answer(lambda: gallery.redo(wanted))
+        return answer(lambda: gallery.redo(wanted))
 
     return [save, preview_edit, apply_edit, trash, undo_edit, redo_edit]
-
-
-def _answer(act: Callable[[], R]) -> R | dict[str, Any]:
-    """What the gallery says; {"error": sentence} for what it refuses."""
-    try:
-        return act()
-    except AtelierError as error:
-        return {"error": str(error)}
 
 
 def _with_reason(record: dict[str, Any], texts: Texts) -> dict[str, Any]:
     """A record of a picture or a set that says in the page's language why it cannot be used, or be edited."""
     return {**record, **{key: texts.reason(record[key]) for key in ("reason", "locked") if record.get(key)}}
-
-
-def _done(act: Callable[[], None]) -> dict[str, Any]:
-    try:
-        act()
-    except AtelierError as error:
-        return {"error": str(error)}
-    return {}
 
 
 def _text(value: Any, longest: int) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app.services.trials import trial_of
+from app.ui.answers import answer, done
 from app.ui.texts import Texts
 from app.ui.widgets.live import live
-from trainers.errors import AtelierError
 from trainers.trials import ID
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ def server_functions(studio: Studio) -> list[Callable[..., Any]]:
         run_id, name = _pair(request)
         if name not in COMMANDS:
             raise ValueError(f"unknown command {name!r}")
-        return _answer(lambda: studio.command(_text(run_id), name))
+        return answer(lambda: {"toast": studio.command(_text(run_id), name)})
 
     def resume(run_id: Any) -> dict[str, Any]:
         return started_record(studio.resume_run(_text(run_id)))
 
     def cancel(run_id: Any) -> dict[str, Any]:
-        return _answer(lambda: studio.cancel(_text(run_id)) or "")
+        return answer(lambda: {"toast": studio.cancel(_text(run_id)) or ""})
 
     def delete(request: Any) -> dict[str, Any]:
         """Deletes only when the run's name is sent along, as the dialog does: a stray call does no harm."""
@@ -86,7 +86,7 @@ def server_functions(studio: Studio) -> list[Callable[..., Any]]:
         found = studio.run(_text(run_id))
         if found is None or found.summary.name != name:
             return {"error": "the name does not match; nothing was deleted."}
-        return _answer(lambda: studio.delete_run(run_id))
+        return answer(lambda: {"toast": studio.delete_run(run_id)})
 
     return [detail, poll, samples, use, log, command, resume, cancel, delete]
 
@@ -110,39 +110,24 @@ def of_trials(studio: Studio) -> list[Callable[..., Any]]:
 
     def test_draw(request: Any) -> dict[str, Any]:
         run_id, settings = _pair(request)
-        return _answer(lambda: trials.ask(_text(run_id), trial_of(settings)))
+        return answer(lambda: {"toast": trials.ask(_text(run_id), trial_of(settings))})
 
     def test_again(request: Any) -> dict[str, Any]:
         run_id, trial_id = _pair(request)
-        return _done(lambda: trials.again(_text(run_id), _trial(trial_id)))
+        return done(lambda: trials.again(_text(run_id), _trial(trial_id)))
 
     def test_delete(request: Any) -> dict[str, Any]:
         run_id, trial_id = _pair(request)
-        return _done(lambda: trials.delete(_text(run_id), _trial(trial_id)))
+        return done(lambda: trials.delete(_text(run_id), _trial(trial_id)))
 
     def test_stop(run_id: Any) -> dict[str, Any]:
-        return _done(lambda: trials.stop(_text(run_id)))
+        return done(lambda: trials.stop(_text(run_id)))
 
     return [test_panel, test_poll, test_list, test_draw, test_again, test_delete, test_stop]
 
 
 def started_record(started: Started) -> dict[str, Any]:
     return {"run": started.run_id, "error": " ".join(error.message for error in started.errors)}
-
-
-def _answer(act: Callable[[], str]) -> dict[str, Any]:
-    try:
-        return {"toast": act()}
-    except AtelierError as error:
-        return {"error": str(error)}
-
-
-def _done(act: Callable[[], None]) -> dict[str, Any]:
-    try:
-        act()
-    except AtelierError as error:
-        return {"error": str(error)}
-    return {}
 
 
 def _text(value: Any) -> str:
