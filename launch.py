@@ -52,7 +52,14 @@ TRAINER_COMMANDS = {
     "cache": ("[--prune DAYS]", "what the cache takes on disk; remove what is not wanted"),
     "families": ("", "table of model families"),
 }
-LATER_COMMANDS = ("caption", "pairs", "import", "captioners")
+CAPTION_COMMANDS = {
+    "caption": ("CAPTIONER FOLDER [key=value ...]", "write captions for the pictures of a folder"),
+    "undo": ("RUN_DIR", "take back all that a captioning job wrote"),
+    "captioners": ("", "table of captioners"),
+}
+LATER_COMMANDS = ("pairs", "import")
+COMMANDS = dict(OWN_COMMANDS, **TRAINER_COMMANDS)
+COMMANDS.update(CAPTION_COMMANDS)
 SEE_HELP = "All commands: python launch.py --help"
 
 
@@ -64,7 +71,7 @@ class UsageError(AtelierError):
 
 def help_text() -> str:
     lines = ["usage: python launch.py [COMMAND] [arguments] [--data-dir DIR]", ""]
-    for name, (arguments, meaning) in {**OWN_COMMANDS, **TRAINER_COMMANDS}.items():
+    for name, (arguments, meaning) in COMMANDS.items():
         lines += ["  " + " ".join(filter(None, ["launch.py", name, arguments])), f"      {meaning}"]
     lines += [
         "",
@@ -93,10 +100,9 @@ def check_command(command: str) -> None:
     """Raises UsageError for a command that does not exist, or not yet."""
     if command in LATER_COMMANDS:
         raise UsageError(f"{command}: not built yet.", SEE_HELP)
-    known = {**OWN_COMMANDS, **TRAINER_COMMANDS}
-    if command not in known:
-        near = difflib.get_close_matches(command, filter(None, known), n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(filter(None, known))}."
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, filter(None, COMMANDS), n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(filter(None, COMMANDS))}."
         raise UsageError(f"There is no command {command!r}. {hint}", SEE_HELP)
 
 
@@ -119,7 +125,8 @@ def run(arguments: list[str], env: Environment) -> int:
     if command == "test":
         os.chdir(env.root)
         return start(env, "pytest", arguments[1:])
-    return start(env, "trainers.cli" if command else "app.main", arguments)
+    module = "captioners.cli" if command in CAPTION_COMMANDS else "trainers.cli" if command else "app.main"
+    return start(env, module, arguments)
 
 
 def start(env: Environment, module: str, arguments: list[str]) -> int:

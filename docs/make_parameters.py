@@ -1,4 +1,4 @@
-"""Write docs/parameters.md from the declarations in trainers/config: `python docs/make_parameters.py`."""
+"""Write docs/parameters.md and docs/captioning_settings.md from the declarations: `python docs/make_parameters.py`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 PROGRAM = Path(__file__).resolve().parent.parent
-PAGE = PROGRAM / "docs" / "parameters.md"
+DOCS = PROGRAM / "docs"
 sys.path.insert(0, str(PROGRAM))  # run as a file, Python looks for modules in docs/ alone
 
+from captioners.config import CaptionConfig  # noqa: E402
+from trainers.config import Section, TrainConfig  # noqa: E402
 from trainers.parameters import Parameter, parameters, sections  # noqa: E402
 
 HEAD = """# Parameters
@@ -20,6 +22,18 @@ Where "auto" is allowed, the value follows from the model and the machine when t
 
 This page is made from the declarations in the code: `python docs/make_parameters.py`.
 """
+CAPTION_HEAD = """# Settings of captioning
+
+Every setting of a captioning job. On the command line they follow captioner and folder as `section.name=value`, or as
+`name=value` where only one section has the name. Settings that the Captions tab shows first are marked with *. Which
+captioner reads which: `python launch.py captioners`; one that a captioner does not read is refused.
+
+This page is made from the declarations in the code: `python docs/make_parameters.py`.
+"""
+PAGES: dict[str, tuple[str, type[Section]]] = {
+    "parameters.md": (HEAD, TrainConfig),
+    "captioning_settings.md": (CAPTION_HEAD, CaptionConfig),
+}
 KINDS = {
     "int": "whole number",
     "float": "number",
@@ -30,16 +44,17 @@ KINDS = {
 }
 
 
-def page() -> str:
-    """The whole page, in Markdown."""
-    return "\n".join([HEAD, *(section(name) for name in sections())])
+def page(name: str) -> str:
+    """The whole page of that file, in Markdown."""
+    head, config = PAGES[name]
+    return "\n".join([head, *(section(part, config) for part in sections(config))])
 
 
-def section(name: str) -> str:
+def section(name: str, config: type[Section]) -> str:
     """Title, one line of text and the table of a section."""
-    rows = [row(parameter) for parameter in parameters() if parameter.section == name]
+    rows = [row(parameter) for parameter in parameters(config) if parameter.section == name]
     head = ["| name | default | values | what it does |", "|---|---|---|---|"]
-    return "\n".join([f"## {name}", "", sections()[name].__doc__ or "", "", *head, *rows, ""])
+    return "\n".join([f"## {name}", "", sections(config)[name].__doc__ or "", "", *head, *rows, ""])
 
 
 def row(parameter: Parameter) -> str:
@@ -70,4 +85,5 @@ def values(parameter: Parameter) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8", newline="\n")
+    for file in PAGES:
+        (DOCS / file).write_text(page(file), encoding="utf-8", newline="\n")

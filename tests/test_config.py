@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from tests.readers import reads
 from trainers import resolve
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, ConfigErrors
-from trainers.parameters import Parameter, by_path, parameters, sections
+from trainers.parameters import Parameter, parameters
 from trainers.paths import PROGRAM
 
 ALL = [pytest.param(parameter, id=parameter.path) for parameter in parameters()]
@@ -205,49 +205,3 @@ def total(config):
 def other(schedule): return schedule.warmup_steps
 """
     assert set(reads(ast.parse(source))) == {"adapter.rank", "model.vae", "optimizer.beta1", "schedule.max_steps"}
-
-
-def reads(tree: ast.Module) -> Iterator[str]:
-    """Parameters that a module reads: as `any.section.key`, or as `name.key` of a name that holds a section.
-
-    A name holds a section when it is annotated with the section's class or assigned from `any.section`.
-    """
-    classes = {model.__name__: section for section, model in sections().items()}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "trainers.config":
-            classes |= {name.asname: classes[name.name] for name in node.names if name.asname and name.name in classes}
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    held = [_held(function, classes) for function in functions]
-    of_self = {name: section for names in held for name, section in names.items() if name.startswith("self.")}
-    for function, names in zip(functions, held, strict=True):
-        for node in ast.walk(function):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                owner = _section(node.value, {**of_self, **names})
-                if owner and f"{owner}.{node.attr}" in by_path():
-                    yield f"{owner}.{node.attr}"
-
-
-def _held(function: ast.FunctionDef, classes: dict[str, str]) -> dict[str, str]:
-    """Names (and `self.names`) of a function that hold a section -> that section."""
-    held = {}
-    for argument in [*function.args.args, *function.args.kwonlyargs]:
-        annotation = ast.unparse(argument.annotation).split(".")[-1] if argument.annotation else ""
-        if annotation in classes:
-            held[argument.arg] = classes[annotation]
-    for node in ast.walk(function):
-        if isinstance(node, ast.Assign):
-            target, value = node.targets[0], node.value
-            pairs = [(target, value)]
-            if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-                pairs = list(zip(target.elts, value.elts, strict=False))
-            for left, right in pairs:
-                if section := _section(right, held):
-                    held[ast.unparse(left)] = section
-    return held
-
-
-def _section(node: ast.expr, held: dict[str, str]) -> str | None:
-    """The section that an expression stands for."""
-    if ast.unparse(node) in held:
-        return held[ast.unparse(node)]
-    return node.attr if isinstance(node, ast.Attribute) and node.attr in sections() else None

@@ -235,3 +235,49 @@ def test_undoing_everything_gives_the_first_texts(
     while journal.labels[0]:
         assert not journal.undo().skipped
     assert texts(files) == [None, None, None]
+
+
+def test_an_act_that_goes_on_is_undone_as_one(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.txt" for name in "abcd"]
+    files[0].write_text("old")
+    journal = Journal(tmp_path / "journal")
+    journal.extend("job", "caption: all", [Change(files[0], "old", "new 0"), Change(files[1], None, "new 1")])
+    journal.apply("caption: c", [Change(files[2], None, "by hand")])
+    journal.extend("job", "caption: all", [Change(files[3], None, "new 3")])
+
+    reopened = Journal(tmp_path / "journal")
+    assert reopened.labels == ("caption: all", "")  # what was done last is undone first
+    assert [change.after for change in reopened.changes("job")] == ["new 0", "new 1", "new 3"]
+    outcome = reopened.undo()
+    assert (outcome.act, len(outcome.done), outcome.skipped) == ("job", 3, ())
+    assert files[0].read_text() == "old" and not files[1].exists() and not files[3].exists()
+    assert files[2].read_text() == "by hand"
+    assert reopened.is_undone("job") is True and reopened.is_undone("other") is None
+    reopened.redo("job")
+    assert files[3].read_text() == "new 3" and reopened.is_undone("job") is False
+
+
+def test_a_certain_act_is_undone_past_others_and_keeps_hand_edits(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    journal = Journal(tmp_path / "journal")
+    journal.extend("job", "caption: all", [Change(one, None, "model"), Change(other, None, "model")])
+    journal.apply("caption: b", [Change(other, "model", "by hand")])
+    outcome = journal.undo("job")
+    assert [step.path for step in outcome.done] == [one]
+    assert [(skip.path, skip.reason) for skip in outcome.skipped] == [(other, "its text was changed meanwhile")]
+    assert not one.exists() and other.read_text() == "by hand"
+    assert journal.labels == ("caption: b", "caption: all")
+    with pytest.raises(DataError):
+        journal.undo("job")
+
+
+def test_steps_that_were_never_done_are_not_undone_when_the_act_goes_on(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    one.write_text("changed meanwhile")
+    journal = Journal(tmp_path / "journal")
+    outcome = journal.extend("job", "caption: all", [Change(one, "old", "new")])
+    assert len(outcome.skipped) == 1 and journal.is_undone("job") is None
+    journal.extend("job", "caption: all", [Change(other, None, "new")])
+    one.write_text("new")  # a person writes the same words
+    assert [step.path for step in Journal(tmp_path / "journal").undo("job").done] == [other]
+    assert one.read_text() == "new"

@@ -448,7 +448,8 @@ def test_help_lists_the_commands_that_work(
 ) -> None:
     assert launch.main([option], env) == 0
     text = capsys.readouterr().out
-    assert all(f"launch.py {name}" in text for name in ("setup", "doctor", "test", *launch.TRAINER_COMMANDS))
+    named = ("setup", "doctor", "test", *launch.TRAINER_COMMANDS, *launch.CAPTION_COMMANDS)
+    assert all(f"launch.py {name}" in text for name in named)
     assert not any(f"launch.py {name}" in text for name in launch.LATER_COMMANDS)
     assert started == {}
 

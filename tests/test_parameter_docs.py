@@ -1,4 +1,4 @@
-"""docs/parameters.md says what the code does."""
+"""The pages of parameters say what the code does."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from trainers.paths import PROGRAM
 maker = runpy.run_path(str(PROGRAM / "docs/make_parameters.py"))
 
 
-def test_page_is_current() -> None:
-    written = maker["PAGE"].read_text(encoding="utf-8")
-    assert written == maker["page"](), "run: python docs/make_parameters.py"
+@pytest.mark.parametrize("name", maker["PAGES"])
+def test_page_is_current(name: str) -> None:
+    written = (maker["DOCS"] / name).read_text(encoding="utf-8")
+    assert written == maker["page"](name), "run: python docs/make_parameters.py"
 
 
-def test_page_holds_every_parameter_under_its_section() -> None:
-    blocks = maker["page"]().split("\n## ")[1:]
-    assert [block.split("\n")[0] for block in blocks] == list(sections())
-    for block, section in zip(blocks, sections(), strict=True):
+@pytest.mark.parametrize("name", maker["PAGES"])
+def test_page_holds_every_parameter_under_its_section(name: str) -> None:
+    config = maker["PAGES"][name][1]
+    blocks = maker["page"](name).split("\n## ")[1:]
+    assert [block.split("\n")[0] for block in blocks] == list(sections(config))
+    for block, section in zip(blocks, sections(config), strict=True):
         rows = [line.split("`")[1] for line in block.splitlines() if line.startswith("| `")]
-        assert rows == [parameter.name for parameter in parameters() if parameter.section == section]
+        assert rows == [parameter.name for parameter in parameters(config) if parameter.section == section]
 
 
 @pytest.mark.parametrize(

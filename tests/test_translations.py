@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 
 from app.services.gallery.flags import FILTERS
+from app.ui.caption_form import PREFIX
 from app.ui.texts import LANGUAGES, TRANSLATIONS, texts
+from captioners.config import CaptionConfig
 from trainers import preflight
 from trainers.parameters import by_path, parameters, sections
 from trainers.presets import presets
@@ -26,13 +28,24 @@ def test_chinese_has_every_parameter_section_and_unit() -> None:
     assert [key for key in wanted if key not in table] == []
 
 
+def test_chinese_has_every_parameter_of_captioning() -> None:
+    table, known = texts("zh").table, parameters(CaptionConfig)
+    wanted = {f"{PREFIX}{p.path}.{part}" for p in known for part in ("label", "help")}
+    assert sorted(wanted - set(table)) == []
+    assert [
+        key for key in table if key.startswith(PREFIX) and key.endswith((".label", ".help")) and key not in wanted
+    ] == []
+    assert [p.path for p in known if p.unit and f"unit.{p.unit}" not in table] == []
+
+
 def test_every_section_has_a_title() -> None:
     assert [name for name in sections() if f"group.{name}" not in texts("en").table] == []
 
 
 def test_english_names_of_parameters_are_declared_once() -> None:
     table = json.loads((TRANSLATIONS / "en.json").read_text(encoding="utf-8"))
-    assert [key for key in table if key.rsplit(".", 1)[0] in by_path()] == []
+    captioning = {f"{PREFIX}{path}" for path in by_path(CaptionConfig)}
+    assert [key for key in table if key.rsplit(".", 1)[0] in {*by_path(), *captioning}] == []
 
 
 def test_translations_keep_their_placeholders() -> None:

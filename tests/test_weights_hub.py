@@ -22,7 +22,7 @@ from trainers import catalog
 from trainers.config import Model
 from trainers.errors import MissingPackageError
 from trainers.paths import PROGRAM
-from trainers.weights import hub as weights_hub
+from trainers.weights import blobs
 from trainers.weights.header import WeightsError
 from trainers.weights.hub import fetch
 from trainers.weights.open import open_model, open_scheduler, open_tokenizer
@@ -62,7 +62,7 @@ def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between tries
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(weights_hub, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(blobs, "TOLD_EVERY_S", 0.0)
     with serving(Hub({REPO: published})) as hub:
         yield hub
 

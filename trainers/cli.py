@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainers import catalog, overview, preflight, resolve
+from trainers import catalog, overview, preflight, resolve, settings
 from trainers.config import TrainConfig
 from trainers.data import storage
 from trainers.errors import EXIT_DONE, AtelierError, ConfigError
@@ -25,7 +25,11 @@ READING_SHOWS_S, READING_PAUSE_S = 1.0, 0.2
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code follows `trainers.errors`."""
-    parser = _parser()
+    return dispatch(_parser(), argv)
+
+
+def dispatch(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
+    """Parse, and do what the arguments ask for with their `run`; `wishes` are key=value arguments."""
     args, rest = parser.parse_known_args(argv)
     # argparse stops to collect key=value at the first option; those behind it are wishes too
     if [word for word in rest if word.startswith("-") or not hasattr(args, "wishes")]:
@@ -120,6 +124,10 @@ def _resume(args: argparse.Namespace) -> int:
     info = worker_info(run)
     if info and info.alive:
         raise ConfigError("RUN_DIR", f"the run is going on in process {info.pid}.", "Stop it first.")
+    if settings.read_toml(run.config.read_text(encoding="utf-8")).get("kind") == "caption":
+        from captioners.cli import work_on
+
+        return work_on(run)
     return _work(run, resume=True)
 
 

@@ -34,7 +34,8 @@ Emit = Callable[[Event], None]
 class PhaseChanged(Event):
     """The run does something else now. `done` of `total` when the phase can be counted; a download counts bytes.
 
-    phase: preparing | downloading | loading | caching | training | paused | sampling | validating | saving | measuring
+    phase: preparing | downloading | loading | caching | training | paused | sampling | validating | saving |
+    measuring | captioning
     """
 
     phase: str
@@ -103,8 +104,41 @@ class Warned(Event):
 
 
 @dataclass(frozen=True)
+class Captioned:
+    """What became of one picture of a captioning job.
+
+    status: written | skipped | failed | shown (a dry run); before, after: text of the caption file, None for no file;
+    said: the model's own words; reason: why nothing was written.
+    """
+
+    name: str
+    status: str
+    before: str | None = None
+    after: str | None = None
+    said: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class BatchCaptioned(Event):
+    """A batch of a captioning job is through. done of total: pictures; the counts are those of the whole job.
+
+    seconds: wall time of the batch; model_s: of it, in the model.
+    """
+
+    done: int
+    total: int
+    written: int
+    skipped: int
+    failed: int
+    seconds: float
+    model_s: float
+    pictures: tuple[Captioned, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunFinished(Event):
-    """The adapter file is written. stopped: a person ended the run before its last step."""
+    """The run is through; the file at `path` is written, "" for none. stopped: a person ended it before its end."""
 
     step: int
     path: str

@@ -15,10 +15,3 @@ def peak_gib(device: torch.device) -> float:
     if device.type == "mps":
         return torch.mps.driver_allocated_memory() / GIB
     return psutil.Process().memory_info().rss / GIB
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """The device, or the processor's allocator, could not give what was asked for."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

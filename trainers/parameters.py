@@ -1,4 +1,7 @@
-"""The parameters of `TrainConfig` as a flat table: what forms, docs and searches need to know of each."""
+"""The parameters of a configuration as a flat table: what forms, docs and searches need to know of each.
+
+Without an argument all functions speak of `TrainConfig`.
+"""
 
 from __future__ import annotations
 
@@ -61,29 +64,29 @@ class Parameter:
 
 
 @cache
-def parameters() -> tuple[Parameter, ...]:
+def parameters(config: type[Section] = TrainConfig) -> tuple[Parameter, ...]:
     """All parameters in the order of their declaration."""
     return tuple(
         _parameter(f"{section}.{name}", info)
-        for section, model in sections().items()
+        for section, model in sections(config).items()
         for name, info in model.model_fields.items()
     )
 
 
 @cache
-def sections() -> dict[str, type[Section]]:
+def sections(config: type[Section] = TrainConfig) -> dict[str, type[Section]]:
     """Name of each section -> its class, whose docstring says in one line what it is about."""
     return {
         name: info.annotation
-        for name, info in TrainConfig.model_fields.items()
+        for name, info in config.model_fields.items()
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
     }
 
 
 @cache
-def by_path() -> dict[str, Parameter]:
+def by_path(config: type[Section] = TrainConfig) -> dict[str, Parameter]:
     """Dotted path -> parameter."""
-    return {parameter.path: parameter for parameter in parameters()}
+    return {parameter.path: parameter for parameter in parameters(config)}
 
 
 def _parameter(path: str, info: FieldInfo) -> Parameter:

@@ -8,27 +8,19 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import reprlib
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-from pydantic import ValidationError
-
-from trainers import catalog, fitting, paths
+from trainers import catalog, fitting, paths, settings
 from trainers.config import SCHEMA_VERSION, DataSet, Model, TrainConfig
 from trainers.errors import ConfigError, ConfigErrors
 from trainers.lora.resume import taken_over
 from trainers.machine import Machine
-from trainers.parameters import by_path, sections
 from trainers.weights.find import fields_found
 
 PRESET_ONLY = ("title", "summary", "goal")  # what a preset says of itself
 CHECKPOINTING_FROM = 1.0  # billions of weights; below it the activations are small
-ITEM_HINT = f"A data set has {', '.join(DataSet.model_fields)}."
-MAX_STEM = 40  # letters of a name made from the trigger word and the model
 
 # schema_version -> function that turns a stored config of that version into one of the next
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -69,11 +61,7 @@ def load(preset_or_toml: str) -> dict[str, Any]:
 
 def parse_toml(text: str) -> dict[str, Any]:
     """A TOML text as a dict of the current schema version. Raises ConfigError with the line when it is broken."""
-    try:
-        values = tomllib.loads(text.removeprefix("\ufeff"))  # Windows editors put a byte order mark in front
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("toml", f"this is not valid TOML: {error}.") from error
-    return migrate(values)
+    return migrate(settings.read_toml(text))
 
 
 def migrate(values: dict[str, Any]) -> dict[str, Any]:
@@ -93,98 +81,23 @@ def migrate(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def override(values: dict[str, Any], wishes: list[str]) -> dict[str, Any]:
-    """Apply `section.key=value` wishes; values are written as in TOML, and text needs no quotes."""
-    merged = {key: dict(part) if isinstance(part, dict) else part for key, part in values.items()}
-    for wish in wishes:
-        path, equals, text = wish.partition("=")
-        path = path.strip()
-        if not equals or path.count(".") != 1:
-            raise ConfigError(wish, "this is not of the form section.key=value.", "For example: adapter.rank=8")
-        if path not in by_path():
-            raise unknown_key(path)
-        section, key = path.split(".")
-        part = merged.setdefault(section, {})
-        if isinstance(part, dict):  # `validate` tells of a section that is none
-            part[key] = _parse(path, text.strip())
-    return merged
-
-
-def _parse(path: str, text: str) -> Any:
-    parameter = by_path()[path]
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    if parameter.kind == "text":
-        return value if isinstance(value, str) else text  # a folder named 2024 stays text; quotes are taken off
-    if parameter.kind == "lines" and isinstance(value, str):
-        return [value] if value else []
-    return value
+    """As `settings.override`."""
+    return settings.override(values, wishes, TrainConfig)
 
 
 def unknown_key(path: str) -> ConfigError:
-    """The error for a key that does not exist, with the one that was probably meant."""
-    if "." not in path:
-        near = difflib.get_close_matches(path, sections(), 1, cutoff=0.5)
-    else:
-        key = path.split(".")[1]
-        # people write the names that they know from other trainers
-        near = [known.path for known in by_path().values() if key in known.aka.split()]
-        near = near or difflib.get_close_matches(path, by_path(), 1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}?" if near else f"Sections: {', '.join(sections())}."
-    return ConfigError(path, "there is no such setting.", hint)
+    """As `settings.unknown_key`."""
+    return settings.unknown_key(path, TrainConfig)
 
 
 def validate(values: dict[str, Any]) -> TrainConfig:
     """The config of these values. Raises ConfigErrors with a dotted path and a remedy for each fault."""
-    try:
-        return TrainConfig.model_validate(values)
-    except ValidationError as error:
-        faults: dict[str, ConfigError] = {}
-        for detail in error.errors():
-            fault = _as_config_error(detail)
-            faults.setdefault(fault.field, fault)
-        raise ConfigErrors(list(faults.values())) from error
-
-
-def _as_config_error(detail: Any) -> ConfigError:
-    path, inner = ".".join(str(part) for part in detail["loc"][:2]), detail["loc"][2:]
-    if inner and path in by_path() and isinstance(inner[0], int) and len(inner) > 1:
-        return _fault_in_item(path, inner, detail)
-    if detail["type"] == "extra_forbidden":
-        return unknown_key(path)
-    parameter = by_path().get(path)
-    if path in sections():
-        return ConfigError(path, "this is a section, not a value.", f"Write [{path}], and its settings below.")
-    if parameter is None:
-        return ConfigError(path, f"{detail['msg']}.")
-    if detail["type"] == "value_error":
-        return ConfigError(path, str(detail["ctx"]["error"]) + ".")
-    expected = {
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "choice": "one of " + ", ".join(parameter.choices),
-        "text": "text",
-        "lines": "a list of texts",
-        "numbers": "whole numbers, as in 512, 768",
-    }[parameter.kind]
-    limits = f" ({parameter.bounds})" if parameter.bounds else ""
-    auto = ', or "auto"' if parameter.auto and parameter.kind != "choice" else ""
-    return ConfigError(path, f"{reprlib.repr(detail['input'])} cannot be used.", f"Give {expected}{limits}{auto}.")
-
-
-def _fault_in_item(path: str, inner: tuple[Any, ...], detail: Any) -> ConfigError:
-    """A fault in one of several things, such as a key of a data set."""
-    number, key = inner[0] + 1, inner[1]
-    if detail["type"] == "extra_forbidden":
-        return ConfigError(path, f"number {number} has a setting {key!r}, which does not exist.", ITEM_HINT)
-    return ConfigError(path, f"number {number}: {key} = {reprlib.repr(detail['input'])} cannot be used.", ITEM_HINT)
+    return settings.validate(values, TrainConfig)
 
 
 def dump(config: TrainConfig) -> str:
     """The config as TOML, every value written out."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))  # TOML has no null
+    return settings.dump(config)
 
 
 def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
@@ -335,10 +248,4 @@ def _usual_layout(config: TrainConfig, family: catalog.FamilySpec) -> catalog.La
 def _free_name(config: TrainConfig, folder: str, output_dir: Path) -> str:
     """What is taught and on what, with a number if a run of that name exists."""
     subject = config.captions.trigger or Path(folder).name
-    base = Path(config.model.base).name
-    stem = re.sub(r"[^\w+-]+", "-", f"{subject}-{base}")[:MAX_STEM].strip("-") or "run"
-    name, number = stem, 1
-    while os.path.exists(output_dir / name):
-        number += 1
-        name = f"{stem}-{number}"
-    return name
+    return settings.free_name(f"{subject}-{Path(config.model.base).name}", output_dir)

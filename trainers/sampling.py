@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from trainers.boundary import is_out_of_memory
 from trainers.config import TrainConfig
 from trainers.data.dataset import Dataset
 from trainers.events import Emit, PhaseChanged, SampleReady, Warned
 from trainers.families.base import ModelFamily, SampleRequest
-from trainers.memory import is_out_of_memory
 from trainers.rundir import RunDir
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainers import resolve
+from trainers.boundary import is_out_of_memory
 from trainers.data.decode import open_picture
 from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, AtelierError, ConfigError
 from trainers.rundir import EventLog, Heartbeat, RunDir, read_lines, write_atomic
@@ -151,7 +152,6 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 def _explain(error: Exception) -> tuple[str, str]:
     """What happened and what to do."""
-    from trainers.memory import is_out_of_memory
     from trainers.worker import explain
 
     if is_out_of_memory(error):

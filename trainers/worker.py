@@ -9,21 +9,19 @@ import argparse
 import contextlib
 import importlib
 import logging
-import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-import psutil
 from PIL import Image
 
 from trainers import catalog, preflight, resolve
+from trainers.boundary import FileControl, began, carry_out, is_out_of_memory
 from trainers.config import TrainConfig
-from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, AtelierError, StoppedEarly
+from trainers.errors import EXIT_DONE, EXIT_STOPPED, StoppedEarly
 from trainers.events import (
     CheckpointSaved,
     Emit,
@@ -37,7 +35,7 @@ from trainers.events import (
     Warned,
 )
 from trainers.machine import detect
-from trainers.rundir import Command, EventLog, Heartbeat, RunDir, read_lines
+from trainers.rundir import RunDir
 
 if TYPE_CHECKING:
     from trainers.adapters import Adapter
@@ -50,66 +48,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class FileControl:
-    """Commands sent since the time `since`; those of an earlier worker are over. A signal counts as "stop"."""
-
-    def __init__(self, run: RunDir, since: float) -> None:
-        self._run, self._offset, self._since = run, 0, since
-        self._stop = False
-
-    def __call__(self) -> list[Command]:
-        lines = read_lines(self._run.control, self._offset)
-        self._offset = lines.offset
-        commands = [record["command"] for record in lines.records if record.get("time", 0) >= self._since]
-        if self._stop:
-            self._stop = False
-            commands.append("stop")
-        return commands
-
-    def stop_on_signals(self) -> None:
-        """The first Ctrl-C or SIGTERM saves and stops; the second ends at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self._stop = True
-            signal.signal(number, signal.default_int_handler)
-
-        signal.signal(signal.SIGINT, ask)
-        signal.signal(signal.SIGTERM, ask)
-
-
 def work(
     run: RunDir, *, resume: bool = False, since: float | None = None, watch: Callable[[Event], None] | None = None
 ) -> int:
-    """Do the run and return its exit code.
+    """Do the run and return its exit code; see `boundary.carry_out`."""
 
-    since: time from which on commands are obeyed, default now; watch: sees every event beside the file.
-    """
-    control = FileControl(run, time.time() if since is None else since)
-    control.stop_on_signals()
-    heartbeat, event_log = Heartbeat(run), EventLog(run)
+    def train(emit: Emit, control: FileControl) -> int:
+        return _run(run, emit, control, resume)
 
-    def emit(event: Event) -> None:
-        event_log.emit(event)
-        if watch:
-            watch(event)
-
-    code = EXIT_FAILED
-    try:
-        code = _run(run, emit, control, resume)
-    except AtelierError as error:
-        emit(RunFailed(error.message, error.hint))
-        code = error.exit_code
-    except KeyboardInterrupt:
-        emit(RunFailed("Ended by a second interrupt.", "Resume from the last checkpoint."))
-        code = EXIT_STOPPED
-    except Exception as error:  # the boundary: whatever went wrong is shown, never lost
-        log.exception("the run failed")
-        message, hint = explain(error)
-        emit(RunFailed(message, hint, traceback.format_exc()))
-    finally:
-        event_log.close()
-        heartbeat.close(code)
-    return code
+    hint = "Resume from the last checkpoint."
+    return carry_out(run, train, explain, resume_hint=hint, since=since, watch=watch)
 
 
 def log_event(event: Event) -> None:
@@ -133,8 +81,6 @@ def log_event(event: Event) -> None:
 
 def explain(error: Exception) -> tuple[str, str]:
     """What happened and what to do, for errors that users meet."""
-    from trainers.memory import is_out_of_memory
-
     if is_out_of_memory(error):
         return (
             "Out of memory.",
@@ -292,8 +238,7 @@ def main(argv: list[str] | None = None) -> int:
     if not run.config.is_file():
         print(f"{run.path} holds no config.toml.", file=sys.stderr)
         return 2
-    # a "stop" that was sent while this process started is meant for it
-    return work(run, resume=args.resume, since=psutil.Process().create_time(), watch=log_event)
+    return work(run, resume=args.resume, since=began(), watch=log_event)
 
 
 if __name__ == "__main__":

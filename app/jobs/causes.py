@@ -10,7 +10,7 @@ from typing import Any
 from app.jobs.states import State
 from trainers.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USAGE
 
-RESUME_HINT = "Resume goes on from the last checkpoint."
+RESUME_HINT = "Resume goes on from what was saved last."
 TAIL_BYTES = 4096
 # exit codes with which Windows ends a process
 WINDOWS_ACCESS_VIOLATION, WINDOWS_NO_MEMORY, WINDOWS_CLOSED = 0xC0000005, 0xC0000017, 0xC000013A
@@ -32,6 +32,8 @@ def judge(exit_code: int | None, outcome: dict[str, Any] | None, log: Path) -> V
     """
     if outcome and outcome["kind"] == "run_finished":
         if outcome.get("stopped"):
+            if summary := outcome.get("summary"):
+                return Verdict("stopped", f"Stopped by you: {summary}.", "Resume goes on from there.")
             return Verdict("stopped", f"Stopped by you at step {outcome.get('step')}.", "Resume goes on from there.")
         return Verdict("done", str(outcome.get("summary") or ""))
     if outcome:

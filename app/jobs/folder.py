@@ -12,9 +12,9 @@ from typing import Any
 
 from app.jobs.causes import judge
 from app.jobs.row import RunRow
-from app.jobs.states import ENDED
+from app.jobs.states import ENDED, Kind
 from app.monitoring.metrics import Series
-from trainers import resolve
+from trainers import resolve, settings
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError
 from trainers.machine import torch_build
@@ -38,6 +38,15 @@ SPEED_PATHS = (
     "memory.gradient_checkpointing",
     "run.threads",
 )
+CAPTION_SPEED_PATHS = (
+    "captioner.name",
+    "captioner.device",
+    "captioner.precision",
+    "captioner.quantize",
+    "captioner.batch_size",
+    "generate.max_tokens",
+    "generate.beams",
+)
 
 
 @dataclass(frozen=True)
@@ -56,15 +65,22 @@ def run_id_of(path: Path) -> str:
 def read_config(run: RunDir) -> dict[str, Any]:
     """Values of the stored config; empty when it is broken, so that such a run can still be listed and deleted."""
     try:
-        return resolve.parse_toml(run.config.read_text(encoding="utf-8"))
+        values = settings.read_toml(run.config.read_text(encoding="utf-8"))
+        return values if kind_of(values) == "caption" else resolve.migrate(values)
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         log.warning("%s: %s", run.config, error)
         return {}
 
 
+def kind_of(values: Mapping[str, Any]) -> Kind:
+    """What kind of run a stored config is of."""
+    return "caption" if values.get("kind") == "caption" else "train"
+
+
 def speed_key(values: Mapping[str, Any]) -> str:
     """What decides how long a step takes, of a resolved config's values; the build of torch tells the device."""
-    parts = [str(_value(values, path)) for path in SPEED_PATHS]
+    paths = CAPTION_SPEED_PATHS if kind_of(values) == "caption" else SPEED_PATHS
+    parts = [str(_value(values, path)) for path in paths]
     return "|".join([*parts, torch_build()])
 
 
@@ -74,11 +90,14 @@ def speed_key_of(config: TrainConfig) -> str:
 
 def new_row(run: RunDir, values: Mapping[str, Any]) -> RunRow:
     """The row of a run that nobody has worked on."""
+    kind = kind_of(values)
     return RunRow(
         id=run_id_of(run.path),
+        kind=kind,
         path=str(run.path.resolve()),
         name=str(_value(values, "run.name") or run.path.name),
-        model=str(_value(values, "model.base") or ""),
+        folder=str(_value(values, "pictures.folder" if kind == "caption" else "data.folder") or ""),
+        model=str(_value(values, "captioner.name" if kind == "caption" else "model.base") or ""),
         family=str(_value(values, "model.family") or ""),
         state="interrupted",
         step=0,

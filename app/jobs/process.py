@@ -14,10 +14,12 @@ from typing import Protocol
 
 import psutil
 
+from trainers.boundary import ASKED_FOR
 from trainers.paths import PROGRAM
 from trainers.rundir import RunDir, worker_info, write_atomic
 
 WORKER_COMMAND = (sys.executable, "-m", "trainers.worker")
+CAPTION_COMMAND = (sys.executable, "-m", "captioners.worker")
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def detach(desk: RunDir, command: list[str], data_dir: Path) -> Spawned:
     environment = {
         **os.environ,
         "ATELIER_DATA_DIR": str(data_dir),
+        ASKED_FOR: repr(time.time()),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
     }

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.jobs.states import State
+from app.jobs.states import Kind, State
 
 
 @dataclass(frozen=True)
 class RunRow:
     """A run at a glance. Times are seconds since 1970; `position` is the place in the queue, None outside it.
 
-    speed_key: runs with the same one take the same time per step; events_bytes: length of `events.jsonl` that is in.
+    speed_key: runs with the same one take the same time per step; events_bytes: length of `events.jsonl` that is in;
+    folder: of its pictures; after: the run that has to end well before this one starts. Steps of captioning jobs are
+    pictures.
     """
 
     id: str
+    kind: Kind
     path: str
     name: str
+    folder: str
     model: str
     family: str
     state: State
@@ -34,3 +38,4 @@ class RunRow:
     speed_key: str
     events_bytes: int
     position: int | None
+    after: str | None = None

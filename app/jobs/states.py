@@ -1,9 +1,10 @@
-"""The states of a run and the moves between them."""
+"""The kinds of runs, their states, and the moves between them."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+Kind = Literal["train", "caption"]
 State = Literal["queued", "starting", "running", "stopping", "done", "stopped", "failed", "interrupted"]
 
 ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})

@@ -24,7 +24,9 @@ from trainers.rundir import RunDir
 
 log = logging.getLogger(__name__)
 
-COLUMN_TYPES: dict[str, Any] = {"str": sql.String, "State": sql.String, "int": sql.Integer, "float": sql.Float}
+COLUMN_TYPES: dict[str, Any] = {"int": sql.Integer, "float": sql.Float} | dict.fromkeys(
+    ("str", "Kind", "State"), sql.String
+)
 METADATA = sql.MetaData()
 RUNS = sql.Table(
     "runs",

@@ -12,7 +12,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.causes import RESUME_HINT, Verdict, judge, last_line
 from app.jobs.folder import NEVER_STARTED, new_row, progress_of, read_config
-from app.jobs.process import WORKER_COMMAND, Adopted, Worker, spawn
+from app.jobs.process import CAPTION_COMMAND, WORKER_COMMAND, Adopted, Worker, spawn
 from app.jobs.row import RunRow
-from app.jobs.states import MOVES, RESUMABLE, State
+from app.jobs.states import MOVES, RESUMABLE, Kind, State
 from app.jobs.store import Store
 from app.monitoring.metrics import Metrics
 from trainers.rundir import STALE_S, Command, RunDir, read_lines, worker_info
@@ -34,6 +34,10 @@ POLL_S = 0.2
 WRITE_EVERY_S = 0.5
 DISCOVER_EVERY_S = 5.0
 KILL_AFTER_S = 10.0
+STOPPING: dict[Kind, str] = {
+    "train": "Stopping after this step; everything is saved first.",
+    "caption": "Stopping after this batch; what is written stays.",
+}
 BACKLOG = 256  # batches that may wait for the consumer; beyond that the followers wait
 
 
@@ -42,6 +46,7 @@ class Job:
     """A run that a worker works on. stop_asked: monotonic time of the first Stop."""
 
     id: str
+    kind: Kind
     run: RunDir
     worker: Worker | None
     state: State
@@ -81,12 +86,15 @@ class Supervisor:
         poll_s: float = POLL_S,
         kill_after_s: float = KILL_AFTER_S,
         backlog: int = BACKLOG,
+        caption_command: tuple[str, ...] = CAPTION_COMMAND,
         make_room: Callable[[], None] = lambda: None,
+        heard: Callable[[RunDir, Sequence[dict[str, Any]]], None] = lambda run, records: None,
     ) -> None:
-        """make_room: called before a worker starts; ends what else holds memory."""
-        self._make_room = make_room
+        """make_room: called before a worker starts, ends what else holds memory; heard: is told of captioning jobs."""
+        self._make_room, self._heard = make_room, heard
         self._store, self._metrics, self._data_dir = store, metrics, data_dir
-        self._worker_command, self._poll_s, self._kill_after_s = worker_command, poll_s, kill_after_s
+        self._commands: dict[Kind, tuple[str, ...]] = {"train": worker_command, "caption": caption_command}
+        self._poll_s, self._kill_after_s = poll_s, kill_after_s
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
         self._messages: queue.Queue[News | Ended] = queue.Queue(backlog)
@@ -131,12 +139,15 @@ class Supervisor:
 
     # what people ask for
 
-    def enqueue(self, run: RunDir) -> RunRow:
-        """Put a new run folder at the end of the queue; it starts at once when nothing runs."""
+    def enqueue(self, run: RunDir, after: str | None = None) -> RunRow:
+        """Put a new run folder at the end of the queue; it starts at once when nothing runs.
+
+        after: the run that has to end well before.
+        """
         values = read_config(run)
         with self._lock:
             position = self._store.next_position()
-            row = dataclasses.replace(new_row(run, values), state="queued", reason="", position=position)
+            row = dataclasses.replace(new_row(run, values), state="queued", reason="", position=position, after=after)
             self._store.put(row)
         self._start_next()
         return row
@@ -180,6 +191,8 @@ class Supervisor:
             job = self._jobs.get(run_id)
             if job is None:
                 return "This run is not running."
+            if job.kind == "caption" and command != "stop":
+                return "A captioning job can be stopped and continued."
             if command != "stop":
                 job.run.send(command)
                 return {
@@ -195,7 +208,7 @@ class Supervisor:
             job.stop_asked = time.monotonic()
             job.run.send("stop")
             self._move(job, "stopping")
-            return "Stopping after this step; everything is saved first."
+            return STOPPING[job.kind]
         if time.monotonic() - job.stop_asked < self._kill_after_s or job.worker is None:
             return "Already stopping. If it does not answer, press Stop again in a while to end it at once."
         job.killed = True
@@ -208,10 +221,22 @@ class Supervisor:
         with self._lock:
             if self._jobs or self._closing.is_set():
                 return
-            waiting = self._store.queued()
-            if waiting:
-                self._store.update(waiting[0].id, state="starting", position=None)
-                self._follow(Job(waiting[0].id, RunDir(Path(waiting[0].path)), None, "starting"))
+            for row in self._store.queued():
+                if not self._may_start(row):
+                    continue
+                self._store.update(row.id, state="starting", position=None, after=None)
+                self._follow(Job(row.id, row.kind, RunDir(Path(row.path)), None, "starting"))
+                return
+
+    def _may_start(self, row: RunRow) -> bool:
+        """Not after a run that did not end well: its person must decide."""
+        before = self._store.get(row.after) if row.after else None
+        if row.after is None or (before and before.state == "done"):
+            return True
+        reason = f"{before.name if before else 'The run before it'} did not end well."
+        hint = "Continue that one first, or resume this one to start it all the same."
+        self._store.update(row.id, state="interrupted", position=None, after=None, reason=reason, hint=hint)
+        return False
 
     def discover(self) -> None:
         """Take in run folders that others made, and follow workers that others started."""
@@ -221,7 +246,8 @@ class Supervisor:
             for run_id in fresh.alive:
                 row = self._store.get(run_id)
                 if row:
-                    self._follow(Job(run_id, RunDir(Path(row.path)), Adopted(RunDir(Path(row.path))), "running"))
+                    run = RunDir(Path(row.path))
+                    self._follow(Job(run_id, row.kind, run, Adopted(run), "running"))
 
     def _follow(self, job: Job) -> None:
         self._jobs[job.id] = job
@@ -249,7 +275,7 @@ class Supervisor:
             series.begin_session()
             self._make_room()
             try:
-                job.worker = spawn(job.run, self._worker_command, self._data_dir)
+                job.worker = spawn(job.run, self._commands[job.kind], self._data_dir)
             except OSError as error:
                 log.exception("the worker of %s could not be started", job.run.path)
                 with job.run.log.open("a", encoding="utf-8") as file:
@@ -301,6 +327,8 @@ class Supervisor:
         if isinstance(message, News):
             if not series.add(message.records, message.start, message.end):
                 series.catch_up(job.run.events)
+            if job.kind == "caption":
+                self._heard(job.run, message.records)
             with self._lock:
                 if job.state == "starting":
                     self._move(job, "running")

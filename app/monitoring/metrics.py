@@ -147,7 +147,7 @@ class Series:
         self.phase = str(record.get("phase", ""))
         self.detail = str(record.get("detail") or "")
         done, total = record.get("done"), record.get("total")
-        if self.phase == "training":
+        if self.phase in ("training", "captioning"):
             self.total = int(total or self.total)
         elif done is not None and total:
             counted = f"{done} of {total}"
@@ -170,6 +170,14 @@ class Series:
             self.points.append((step, *(short(record.get(name)) for name in POINT_FIELDS)))
             if len(self.points) > MAX_POINTS:
                 self._thin()
+
+    def _on_batch_captioned(self, record: Record) -> None:
+        """Pictures take the place of steps; there is nothing to plot."""
+        done = int(record["done"])
+        if (new := done - self.step) > 0 and isinstance(seconds := record.get("seconds"), int | float):
+            self._recent.append(seconds / new)
+        self.step, self.total = done, int(record["total"])
+        self.phase, self.detail, self.outcome = "captioning", "", None
 
     def _thin(self) -> None:
         self.stride *= 2

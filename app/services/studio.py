@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.jobs.process import WORKER_COMMAND
+from app.jobs.process import CAPTION_COMMAND, WORKER_COMMAND
 from app.jobs.row import RunRow
 from app.jobs.states import RESUMABLE
 from app.jobs.store import Store, database_url
@@ -18,6 +18,7 @@ from app.jobs.tester import TESTER_COMMAND, Testers
 from app.monitoring.gpu import Sampler
 from app.monitoring.metrics import Metrics, Series
 from app.services import datasets, library, views
+from app.services.captioning import Captioning
 from app.services.datasets import Added, Dropped
 from app.services.drafts import Draft, Drafts, folders_of
 from app.services.gallery import Context, Gallery
@@ -27,6 +28,7 @@ from app.services.previews import START_PATIENCE_S, FieldError, Preview, Preview
 from app.services.storage import Storage
 from app.services.trials import Trials
 from app.services.views import FileInfo, RunDetail, RunSummary, SampleInfo, Shown
+from trainers import paths
 from trainers.errors import AtelierError, ConfigError, ConfigErrors
 from trainers.machine import Machine, detect
 from trainers.preflight import Finding
@@ -64,6 +66,7 @@ class Studio:
         *,
         machine: Machine | None = None,
         worker_command: list[str] | None = None,
+        caption_command: list[str] | None = None,
         tester_command: list[str] | None = None,
     ) -> None:
         self.data_dir = data_dir.expanduser().resolve()
@@ -78,14 +81,23 @@ class Studio:
             lambda: bool(self._supervisor.active()),
             tuple(tester_command) if tester_command else TESTER_COMMAND,
         )
+        captioner = tuple(caption_command) if caption_command else CAPTION_COMMAND
         self._supervisor = Supervisor(
-            self._store, self._metrics, self.data_dir, command, make_room=self._testers.end_all
+            self._store,
+            self._metrics,
+            self.data_dir,
+            command,
+            caption_command=captioner,
+            make_room=self._make_room,
+            heard=lambda run, records: self.captioning.heard(run, records),
         )
         self._sampler = Sampler()
         self._previews = Previews(self.machine, self.data_dir, self._store.measured_step_s)
         self._drafts = Drafts(self.data_dir / "settings" / "draft.json")
         self._starting = threading.Lock()
         self.gallery = Gallery(self.data_dir, self._data_context, self._data_folders)
+        jobs = (self._store, self._supervisor, self._metrics)
+        self.captioning = Captioning(self.data_dir, self.machine, self.gallery, jobs, captioner, self._train_behind)
         self.trials = Trials(self.run_dir, self._testers)
         self.storage = Storage(self.data_dir / "cache", self._working_since)
 
@@ -96,10 +108,16 @@ class Studio:
 
     def close(self) -> None:
         """End the threads; workers live on."""
+        self.captioning.close()
         self.gallery.close()
         self._supervisor.close()
         self._sampler.close()
         self._store.close()
+
+    def _make_room(self) -> None:
+        """Before a worker starts: what else holds memory ends."""
+        self._testers.end_all()
+        self.captioning.make_room()
 
     def active_runs(self) -> list[str]:
         """Ids of the runs that workers work on."""
@@ -151,8 +169,11 @@ class Studio:
         except (ConfigError, ConfigErrors):
             return Parts([], by_hand=False, models="")
 
-    def start_run(self, values: dict[str, Any]) -> Started:
-        """Queue a run. Answers at once: pictures of a large new folder are checked by the worker."""
+    def start_run(self, values: dict[str, Any], after: str | None = None) -> Started:
+        """Queue a run. Answers at once: pictures of a large new folder are checked by the worker.
+
+        after: the run that has to end well before it starts.
+        """
         with self._starting:
             preview = self._previews.preview(values, START_PATIENCE_S)
             errors = preview.errors + problems(preview.findings)
@@ -166,7 +187,18 @@ class Studio:
                 return Started(None, [FieldError("run.name", message)])
             except OSError as error:
                 return Started(None, [FieldError("run.output_dir", f"{error.strerror or error}.")])
-            return Started(self._supervisor.enqueue(run).id, [])
+            return Started(self._supervisor.enqueue(run, after).id, [])
+
+    def _train_behind(self, folder: str, after: str | None) -> Started:
+        """Queue a run of the draft behind a captioning job of its pictures; without one, say what stands against it."""
+        values = self.draft().values
+        if folder not in {str(paths.locate(known)) for known in folders_of(values)}:
+            message = "the draft trains on other pictures. Choose Train on these in the tab Data first."
+            return Started(None, [FieldError("data.folder", message)])
+        if after is None:
+            preview = self._previews.preview(values, START_PATIENCE_S)
+            return Started(None, preview.errors + problems(preview.findings))
+        return self.start_run(values, after)
 
     def add_pictures(self, dropped: Sequence[Dropped], chosen: str, caption_endings: str) -> Added:
         """Copy dropped files into a folder of `datasets`; see `datasets.add`. Raises DataError with the remedy."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.jobs.row import RunRow
-from app.jobs.states import ACTIVE, State
+from app.jobs.states import ACTIVE, Kind, State
 from app.monitoring.gpu import Reading
 from app.monitoring.metrics import Series, short
 from app.services import files, format
@@ -30,6 +30,7 @@ class RunSummary:
     """A line of the list. Times are seconds since 1970; thumb_url is empty before the first preview."""
 
     id: str
+    kind: Kind
     name: str
     model: str
     family: str
@@ -91,6 +92,7 @@ def summary_of(row: RunRow, state: Shown) -> RunSummary:
     thumb_url = files.sample_urls(row.id, RunDir(Path(row.path)), row.thumbnail)[1] if row.thumbnail else ""
     return RunSummary(
         id=row.id,
+        kind=row.kind,
         name=row.name,
         model=row.model,
         family=row.family,

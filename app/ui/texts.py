@@ -27,11 +27,12 @@ class Texts:
         """Raises KeyError for a key that the table lacks."""
         return self.table[key].format(**values) if values else self.table[key]
 
-    def label(self, parameter: Parameter) -> str:
-        return self.table.get(f"{parameter.path}.label", parameter.label)
+    def label(self, parameter: Parameter, prefix: str = "") -> str:
+        """prefix: of the keys of another configuration than that of training, as in "caption."."""
+        return self.table.get(f"{prefix}{parameter.path}.label", parameter.label)
 
-    def help(self, parameter: Parameter) -> str:
-        return self.table.get(f"{parameter.path}.help", parameter.help)
+    def help(self, parameter: Parameter, prefix: str = "") -> str:
+        return self.table.get(f"{prefix}{parameter.path}.help", parameter.help)
 
     def section(self, name: str) -> str:
         """The one line that says what a section is about: its docstring, or its translation."""

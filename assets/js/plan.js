@@ -127,8 +127,15 @@
         h("span", { class: "visually-hidden", text: t(`plan.${finding.level}`) }),
         h("span", { text: at.sentence(finding.message) }),
         finding.hint ? h("span", { class: "hint", text: finding.hint }) : null,
-        finding.fix ? fix(finding.fix, form) : null),
+        finding.fix ? h("div", { class: "actions" }, fix(finding.fix, form), finding.fix.filter === "no_caption" ? captionForMe(form) : null) : null),
     )));
+  }
+
+  function captionForMe(form) {
+    return at.button(t("plan.caption_for_me"), "caption", () => {
+      at.emit("captions", { folder: form.folder, existing: "fill" });
+      at.go("captions");
+    }, "small");
   }
 
   function fix({ label, act, filter }, form) {

@@ -56,6 +56,8 @@
       if (id !== this.id) return;
       if (!detail) return this.close();
       this.detail = detail;
+      const captions = detail.summary.kind === "caption";
+      for (const part of [this.charts, this.samples]) part.element.hidden = captions;
       this.charts.name = detail.summary.name;
       this.content.hidden = false;
       this.placeholder.hidden = true;
@@ -124,16 +126,17 @@
       const { state } = answer;
       const percent = answer.total ? (100 * answer.step) / answer.total : 0;
       const phase = live && answer.phase && state !== "paused" ? [t(`phase.${answer.phase}`), answer.detail].filter(Boolean).join(": ") : "";
+      const captions = detail.summary.kind === "caption";
       const facts = [
-        [t("run.step"), answer.total ? `${answer.step} / ${answer.total}` : "-"],
+        [t(captions ? "run.pictures" : "run.step"), answer.total ? `${answer.step} / ${answer.total}` : "-"],
         [live ? t("run.left") : t("run.took"), at.time(live ? answer.eta_s : answer.elapsed_s)],
-        [t("run.speed"), answer.sps ? t("run.s_per_step", { s: +answer.sps.toPrecision(3) }) : "-"],
-        [t("run.loss"), at.number(this.charts.data.loss.at(-1))],
+        [t("run.speed"), answer.sps ? (captions ? t("run.per_s", { n: +(1 / answer.sps).toPrecision(3) }) : t("run.s_per_step", { s: +answer.sps.toPrecision(3) })) : "-"],
+        captions ? null : [t("run.loss"), at.number(this.charts.data.loss.at(-1))],
         this.charts.val.y.length ? [t("run.val"), at.number(this.charts.val.y.at(-1))] : null,
         ...Object.entries(answer.measured).map(([name, percents]) => [at.words[`measured.${name}`] ?? name, percents.map((percent) => `${percent} %`).join(" \u2192 "), t("run.measured")]),
       ].filter(Boolean);
       this.head.replaceChildren(
-        h("div", { class: "run-title" }, h("h1", { text: detail.summary.name }), at.stateChip(state), h("span", { class: "muted", text: phase || detail.summary.model }), h("span", { class: "grow" }), h("div", { class: "actions" }, this.actions(state))),
+        h("div", { class: "run-title" }, h("h1", { text: detail.summary.name }), at.stateChip(state), h("span", { class: "muted", text: phase || detail.summary.model }), h("span", { class: "grow" }), h("div", { class: "actions" }, captions ? this.captionActions(state) : this.actions(state))),
         h("div", { class: "bar progress", role: "progressbar", "aria-valuenow": String(Math.round(percent)), "aria-valuemin": "0", "aria-valuemax": "100", data: { state: answer.state }, style: { "--part": `${percent}%` } }),
         h("dl", { class: "facts-row" }, facts.map(([name, value, title]) => h("div", { title }, h("dt", { text: name }), h("dd", { text: value })))),
       );
@@ -158,8 +161,14 @@
       if (state === "paused") return [command("resume", t("run.go_on"), "play"), command("stop", t("run.stop"), "stop")];
       if (state === "starting") return [command("stop", t("run.stop"), "stop")];
       if (state === "stopping") return [];
-      const resume = CAN_GO_ON.includes(state) ? at.button(t("run.resume"), "play", () => this.resume(), "primary") : null;
+      const resume = CAN_GO_ON.includes(state) ? at.button(t(this.detail.summary.kind === "caption" ? "run.continue" : "run.resume"), "play", () => this.resume(), "primary") : null;
       return [resume, at.button(t("run.delete"), "delete", () => this.askDelete(), "danger-quiet")].filter(Boolean);
+    }
+
+    // A captioning job has nothing to sample or to save; what it wrote is in the tab that it was started in.
+    captionActions(state) {
+      const kept = this.actions(state).filter((made) => !["sample", "save", "pause"].includes(made.dataset.command));
+      return [at.button(t("run.open_captions"), "caption", () => { at.emit("captions", { run: this.id }); at.go("captions"); }), ...kept];
     }
 
     send(name) {
@@ -182,8 +191,8 @@
     }
 
     askDelete() {
-      const { name } = this.detail.summary;
-      at.dialog(t("run.delete_title", { name }), h("p", { text: t("run.delete_note") }), [
+      const { name, kind } = this.detail.summary;
+      at.dialog(t("run.delete_title", { name }), h("p", { text: t(kind === "caption" ? "run.delete_note_caption" : "run.delete_note") }), [
         [t("common.cancel"), ""],
         [t("run.delete"), "danger", async () => {
           const answer = await this.call("delete", [this.id, name]);

@@ -50,8 +50,13 @@
     }
 
     draw() {
-      for (const tab of this.tabs) tab.setAttribute("aria-selected", String(tab.dataset.view === this.view));
       const detail = this.current();
+      const captions = detail?.summary.kind === "caption"; // it leaves no files of its own
+      if (captions && this.view === "files") this.view = "log";
+      for (const tab of this.tabs) {
+        tab.setAttribute("aria-selected", String(tab.dataset.view === this.view));
+        tab.hidden = captions && tab.dataset.view === "files";
+      }
       if (!detail) return;
       if (this.view === "log") this.drawLogPane();
       else if (this.view === "config") this.drawConfig(detail);
@@ -77,7 +82,7 @@
 
     drawConfig(detail) {
       this.tools.replaceChildren(
-        at.button(t("run.use_config"), "edit", () => { at.act("toml", detail.toml); at.go("expert"); }),
+        ...(detail.summary.kind === "caption" ? [] : [at.button(t("run.use_config"), "edit", () => { at.act("toml", detail.toml); at.go("expert"); })]),
         at.iconButton(t("common.copy"), "copy", () => at.copy(detail.toml)));
       this.pane.replaceChildren(h("pre", { class: "code", tabindex: "0", text: detail.toml }));
     }

@@ -5,6 +5,7 @@ A file is changed only while it holds the text that the change was made from, so
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -22,6 +23,7 @@ from trainers.errors import DataError
 
 WRITERS = 8  # at a time: most of a write is waiting for the disk
 TRASH = ".trash"
+JOURNALS = "journals"
 NEW_FILE_MODE = 0o644
 
 
@@ -137,8 +139,19 @@ class Outcome:
 @dataclass
 class _Act:
     label: str
-    offset: int  # of its line in the journal
-    skipped: frozenset[int] = field(default_factory=frozenset)  # steps that were never done
+    offsets: list[int]  # of its lines in the journal
+    steps: int
+    skipped: set[int] = field(default_factory=set)  # steps that were never done
+
+
+def journal_folder(data_dir: Path, folder: Path) -> Path:
+    """Where the journal of a data set lies. It is what Undo needs, so it is no cache."""
+    return data_dir / JOURNALS / set_id_of(folder)
+
+
+def set_id_of(folder: Path) -> str:
+    """The id of a data set: 12 hex letters of its path."""
+    return hashlib.blake2b(str(folder).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
 
 
 class Journal:
@@ -162,8 +175,28 @@ class Journal:
 
     def apply(self, label: str, changes: Sequence[Change]) -> Outcome:
         """Write every file that still holds the text the change was made from. Raises OSError for the journal only."""
-        clean = [Change(one.path, one.before, None if one.after is None else cleaned(one.after)) for one in changes]
-        return self._act(label, lambda act: clean)
+        return self._act(label, lambda _: _cleaned(changes))
+
+    def extend(self, act: str, label: str, changes: Sequence[Change]) -> Outcome:
+        """As `apply`, as a part of an act that goes on for longer and is undone as one. act: an id of its own."""
+        with self._lock:
+            self._catch_up()
+            known = self._acts.get(act)
+        record = {"act": act, "label": label, "time": time.time()} if known is None else {"more": act}
+        return self._act(label, lambda _: _cleaned(changes), act, record, known.steps if known else 0)
+
+    def changes(self, act: str) -> list[Change]:
+        """What an act changes in captions, in order; empty for one that is not known."""
+        with self._lock:
+            self._catch_up()
+            steps = self._steps(act) if act in self._acts else []
+        return [step for step in steps if isinstance(step, Change)]
+
+    def is_undone(self, act: str) -> bool | None:
+        """None for an act that is not known, or came to nothing."""
+        with self._lock:
+            self._catch_up()
+            return False if act in self._done else True if act in self._undone else None
 
     def trash(self, label: str, folder: Path, files: Iterable[Path]) -> Outcome:
         """Move files of a data set into its own trash, at the places that they have in the folder."""
@@ -174,35 +207,44 @@ class Journal:
 
         return self._act(label, moves)
 
-    def undo(self) -> Outcome:
-        """Take the last act back. Raises DataError when there is none."""
-        return self._turn("undo", self._done)
+    def undo(self, act: str = "") -> Outcome:
+        """Take the last act back, or a certain one. Raises DataError when there is none."""
+        return self._turn("undo", self._done, act)
 
-    def redo(self) -> Outcome:
-        """Do the act again that was undone last. Raises DataError when there is none."""
-        return self._turn("redo", self._undone)
+    def redo(self, act: str = "") -> Outcome:
+        """Do the act again that was undone last, or a certain one. Raises DataError when there is none."""
+        return self._turn("redo", self._undone, act)
 
-    def _act(self, label: str, make: Callable[[str], Sequence[Step]]) -> Outcome:
-        act = uuid.uuid4().hex[:12]
+    def _act(
+        self,
+        label: str,
+        make: Callable[[str], Sequence[Step]],
+        act: str = "",
+        record: dict[str, Any] | None = None,
+        first: int = 0,
+    ) -> Outcome:
+        """record: begins the line in the journal; first: number of the first step within the act."""
+        act = act or uuid.uuid4().hex[:12]
         steps = make(act)
         with self._lock:
             # before the files: whatever happens from here on, both texts are on the disk
-            self._append({"act": act, "label": label, "time": time.time(), "steps": [*map(_record, steps)]})
+            head = record or {"act": act, "label": label, "time": time.time()}
+            self._append({**head, "steps": [*map(_record, steps)]})
             reasons = _carry_out(steps)
-            skipped = [number for number, reason in enumerate(reasons) if reason]
-            if skipped and len(skipped) == len(steps):
-                self._append({"void": act})
-            elif skipped:
+            skipped = [number for number, reason in enumerate(reasons, first) if reason]
+            if skipped:
                 self._append({"skipped": act, "steps": skipped})
+            if len(skipped) == len(steps) and "act" in head:
+                self._append({"void": act})
             self._catch_up()
         return _outcome(act, label, steps, reasons)
 
-    def _turn(self, way: str, acts: list[str]) -> Outcome:
+    def _turn(self, way: str, acts: list[str], act: str) -> Outcome:
         with self._lock:
             self._catch_up()
-            if not acts:
+            if not acts or (act and act not in acts):
                 raise DataError(f"There is nothing to {way}.")
-            act = acts[-1]
+            act = act or acts[-1]
             steps = self._steps(act)
             if way == "undo":
                 steps = [step.reversed for step in reversed(steps)]
@@ -249,13 +291,15 @@ class Journal:
 
     def _take(self, record: dict[str, Any], offset: int) -> None:
         if "act" in record:
-            self._acts[record["act"]] = _Act(record["label"], offset)
+            self._acts[record["act"]] = _Act(record["label"], [offset], len(record["steps"]))
             self._done.append(record["act"])
             self._undone.clear()
+        elif "more" in record:
+            self._take_more(record["more"], offset, len(record["steps"]))
         elif "void" in record:  # nothing was done, so there is nothing to undo
             self._done.remove(record["void"])
         elif "skipped" in record:
-            self._acts[record["skipped"]].skipped = frozenset(record["steps"])
+            self._acts[record["skipped"]].skipped.update(record["steps"])
         else:
             here, there = (self._done, self._undone) if "undo" in record else (self._undone, self._done)
             act = next(iter(record.values()))
@@ -263,12 +307,28 @@ class Journal:
                 here.remove(act)
                 there.append(act)
 
+    def _take_more(self, act: str, offset: int, steps: int) -> None:
+        known = self._acts[act]
+        known.offsets.append(offset)
+        known.steps += steps
+        for acts in (self._done, self._undone):
+            if act in acts:
+                acts.remove(act)
+        self._done.append(act)  # what was done last is undone first
+        self._undone.clear()
+
     def _steps(self, act: str) -> list[Step]:
         known = self._acts[act]
+        records: list[dict[str, Any]] = []
         with self._file.open("rb") as file:
-            file.seek(known.offset)
-            records = json.loads(file.readline())["steps"]
+            for offset in known.offsets:
+                file.seek(offset)
+                records += json.loads(file.readline())["steps"]
         return [_step(record) for number, record in enumerate(records) if number not in known.skipped]
+
+
+def _cleaned(changes: Iterable[Change]) -> list[Change]:
+    return [Change(one.path, one.before, None if one.after is None else cleaned(one.after)) for one in changes]
 
 
 def _record(step: Step) -> dict[str, Any]:

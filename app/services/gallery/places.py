@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from app.services import browse
 from trainers import paths
+from trainers.data.edits import set_id_of
 from trainers.data.lookup import folders
 from trainers.errors import DataError
 from trainers.rundir import write_atomic
@@ -58,7 +58,11 @@ class Places:
             known |= {path for path in self.datasets.iterdir() if path.is_dir() and not path.name.startswith(".")}
         found = [
             Place(
-                id_of(one), one, one.parent == self.datasets, one in added, BUILT_IN if self._is_built_in(one) else ""
+                set_id_of(one),
+                one,
+                one.parent == self.datasets,
+                one in added,
+                BUILT_IN if self._is_built_in(one) else "",
             )
             for one in known
         ]
@@ -79,13 +83,13 @@ class Places:
             added = self._added()
             if str(folder) not in added:
                 self._save([*added, str(folder)])
-        return id_of(folder)
+        return set_id_of(folder)
 
     def forget(self, set_id: str) -> None:
         """Take a folder out of the list. Raises DataError when it is not one that was added."""
         with self._lock:
             added = self._added()
-            kept = [path for path in added if id_of(Path(path)) != set_id]
+            kept = [path for path in added if set_id_of(Path(path)) != set_id]
             if kept == added:
                 raise DataError("Only a folder that was added can be taken out of the list.")
             self._save(kept)
@@ -102,7 +106,7 @@ class Places:
             raise DataError(f"There is a data set {safe!r} already.", "Choose another name.") from None
         except OSError as error:
             raise DataError(f"The folder cannot be made: {error.strerror}.", "Choose another name.") from error
-        return id_of(folder)
+        return set_id_of(folder)
 
     def copy(self, set_id: str) -> str:
         """Make an own data set of another one, with its folders and without hidden files; its id. Raises DataError."""
@@ -121,7 +125,7 @@ class Places:
             raise DataError(message, "Free some space and try again.") from error
         finally:
             shutil.rmtree(growing, ignore_errors=True)
-        return id_of(target)
+        return set_id_of(target)
 
     def _free(self, name: str) -> Path:
         names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
@@ -153,8 +157,3 @@ class Places:
 
     def _save(self, folders: list[str]) -> None:
         write_atomic(self._file, json.dumps(folders, ensure_ascii=False, indent=1))
-
-
-def id_of(folder: Path) -> str:
-    """12 hex letters of the path."""
-    return hashlib.blake2b(str(folder).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from app.services.gallery import details, edits, shapes
 from app.services.gallery.collection import Collection
 from app.services.gallery.context import Context
 from app.services.gallery.item import Item
-from app.services.gallery.places import Place, Places, id_of
+from app.services.gallery.places import Place, Places
 from app.services.gallery.query import parse
 from app.services.gallery.shelf import Shelf
 from trainers import paths
+from trainers.data.edits import set_id_of
 from trainers.errors import DataError
 
 PAGE = 500  # items of a page
@@ -90,7 +91,7 @@ class Gallery:
 
     def id_of(self, path: str) -> str:
         """The id that a folder has, or would have: of the draft's folder, as it is written there."""
-        return id_of(paths.locate(path))
+        return set_id_of(paths.locate(path))
 
     def browse(self, path: str = "") -> Record:
         """{path, parent: "" at the top, places: [{name, path}], folders: [{name, path, pictures}]}; "" is the home.
@@ -224,6 +225,52 @@ class Gallery:
         """Do again what was undone last; answers as `apply_edit`."""
         collection = self._writable(set_id)
         return self._came_of(collection, edits.turn(collection, collection.journal.redo))
+
+    # captioning jobs, which write as other processes
+
+    def folder(self, set_id: str) -> tuple[Path, str]:
+        """The folder of a set, and why it cannot be changed or ""."""
+        place = self._places.get(set_id)
+        return place.folder, place.locked
+
+    def undo_act(self, set_id: str, act: str) -> Record:
+        """Take a certain act back, whatever came after it; answers as `apply_edit`."""
+        collection = self._writable(set_id)
+        return self._came_of(collection, edits.turn(collection, lambda: collection.journal.undo(act)))
+
+    def redo_act(self, set_id: str, act: str) -> Record:
+        """Do a certain act again; answers as `apply_edit`."""
+        collection = self._writable(set_id)
+        return self._came_of(collection, edits.turn(collection, lambda: collection.journal.redo(act)))
+
+    def is_undone(self, set_id: str, act: str) -> bool | None:
+        """None for an act that is not known, or came to nothing."""
+        return self._shelf.get(set_id).journal.is_undone(act)
+
+    def captions_written(self, set_id: str, texts: Mapping[str, str | None]) -> None:
+        """Captions have these texts now, by the name of the picture. A set that is not in memory is left there."""
+        if collection := self._shelf.peek(set_id):
+            known = {item.name: item for item in collection.items()}
+            paths = {collection.caption_path(known[name]): text for name, text in texts.items() if name in known}
+            collection.captions_written(paths)
+
+    def texts(self, set_id: str) -> list[str | None] | None:
+        """Captions of all pictures that can be read, in memory; None while the folder is still being read."""
+        collection = self._shelf.get(set_id)
+        if not collection.progress.ready:
+            return None
+        return [item.text for item in collection.items() if not item.entry.error]
+
+    def thumb_url(self, set_id: str, pid: str) -> str:
+        """Address of a small picture; "" where there is none."""
+        collection = self._shelf.peek(set_id)
+        item = collection.find(pid) if collection else None
+        return item.thumb_url(set_id) if item else ""
+
+    def text_of(self, set_id: str, pid: str) -> tuple[str, str | None]:
+        """Name and caption of a picture."""
+        item = self._shelf.get(set_id).item(pid)
+        return item.name, item.text
 
     # files, for the routes
 

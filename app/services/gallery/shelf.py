@@ -12,8 +12,8 @@ from app.services.gallery.collection import Collection
 from app.services.gallery.item import Item, first_picture
 from app.services.gallery.places import Place, Places
 from app.services.gallery.reading import read
+from trainers.data.edits import journal_folder
 
-JOURNALS = "journals"  # below DATA_DIR; what Undo needs, so it is no cache
 KEPT_OPEN = 6  # sets in memory
 CLOSING_S = 5.0
 
@@ -52,7 +52,7 @@ class Shelf:
                 self._open.move_to_end(set_id)
                 return self._open[set_id]
             place = self._places.get(set_id)
-            collection = Collection(place, self._data_dir / JOURNALS / set_id, self._endings())
+            collection = Collection(place, journal_folder(self._data_dir, place.folder), self._endings())
             self._open[set_id] = collection
             while len(self._open) > KEPT_OPEN:
                 self._open.popitem(last=False)[1].closed.set()

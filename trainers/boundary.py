@@ -1,0 +1,110 @@
+"""What every worker process has around its work: commands from the run folder, events, heartbeat, and the boundary at
+which whatever went wrong is told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+import psutil
+
+from trainers.errors import EXIT_FAILED, EXIT_STOPPED, AtelierError
+from trainers.events import Emit, Event, RunFailed
+from trainers.rundir import Command, EventLog, Heartbeat, RunDir, read_lines
+
+ASKED_FOR = "ATELIER_ASKED_FOR"  # environment variable that the app sets for a worker
+
+log = logging.getLogger(__name__)
+
+
+def began() -> float:
+    """When this process was asked for, in seconds since 1970: a "stop" that was sent since is meant for it.
+
+    The system's own start time may be a second early, and an older "stop" would be obeyed again.
+    """
+    return float(os.environ.get(ASKED_FOR) or psutil.Process().create_time())
+
+
+class FileControl:
+    """Commands sent since the time `since`; those of an earlier worker are over. A signal counts as "stop"."""
+
+    def __init__(self, run: RunDir, since: float) -> None:
+        self._run, self._offset, self._since = run, 0, since
+        self._stop = False
+
+    def __call__(self) -> list[Command]:
+        lines = read_lines(self._run.control, self._offset)
+        self._offset = lines.offset
+        commands = [record["command"] for record in lines.records if record.get("time", 0) >= self._since]
+        if self._stop:
+            self._stop = False
+            commands.append("stop")
+        return commands
+
+    def stop_on_signals(self) -> None:
+        """The first Ctrl-C or SIGTERM saves and stops; the second ends at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+            signal.signal(number, signal.default_int_handler)
+
+        signal.signal(signal.SIGINT, ask)
+        signal.signal(signal.SIGTERM, ask)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """The device, or the processor's allocator, could not give what was asked for."""
+    # torch's error by its name, so that this module needs no torch
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in {kind.__name__ for kind in type(error).__mro__}:
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+Work = Callable[[Emit, FileControl], int]  # returns the exit code
+Explain = Callable[[Exception], tuple[str, str]]  # what happened, and what to do
+
+
+def carry_out(
+    run: RunDir,
+    work: Work,
+    explain: Explain,
+    *,
+    resume_hint: str,
+    since: float | None = None,
+    watch: Callable[[Event], None] | None = None,
+) -> int:
+    """Do the work of a run folder and return its exit code.
+
+    since: time from which on commands are obeyed, default now; watch: sees every event beside the file.
+    """
+    control = FileControl(run, time.time() if since is None else since)
+    control.stop_on_signals()
+    heartbeat, event_log = Heartbeat(run), EventLog(run)
+
+    def emit(event: Event) -> None:
+        event_log.emit(event)
+        if watch:
+            watch(event)
+
+    code = EXIT_FAILED
+    try:
+        code = work(emit, control)
+    except AtelierError as error:
+        emit(RunFailed(error.message, error.hint))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        emit(RunFailed("Ended by a second interrupt.", resume_hint))
+        code = EXIT_STOPPED
+    except Exception as error:  # the boundary: whatever went wrong is shown, never lost
+        log.exception("the run failed")
+        message, hint = explain(error)
+        emit(RunFailed(message, hint, traceback.format_exc()))
+    finally:
+        event_log.close()
+        heartbeat.close(code)
+    return code
