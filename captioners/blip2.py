@@ -69,10 +69,10 @@ class Blip2:
         """The picture's places come even before the start token."""
         config = self._model.config
         start = config.text_config.bos_token_id
-        words = self._tokenizer(prompt).input_ids
+        words: list[int] = self._tokenizer(prompt).input_ids
         if not words or (words[0] != start and not config.text_config.is_encoder_decoder):
             words = [start, *words]  # OPT writes nonsense without it, and not every tokenizer file asks for it
-        return [config.image_token_index] * config.num_query_tokens + words
+        return [*[config.image_token_index] * config.num_query_tokens, *words]
 
     def _continue(self, requests: Sequence[Request], prompts: Tensor) -> list[Result]:
         """prompts [B, P]."""

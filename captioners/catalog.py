@@ -112,7 +112,7 @@ _JOYCAPTION = Defaults(temperature=0.6, top_p=0.9, max_tokens=512, batch=4)
 _WD = Defaults(batch=8)
 _BLIP = Defaults(beams=3, max_tokens=75, batch=8)
 _QWEN = Defaults(temperature=0.7, top_p=0.8, top_k=20, max_tokens=512, batch=2)
-_WD_FILES = ("model.onnx", "selected_tags.csv", "config.json")
+_WD_FILES = ("model.onnx", "selected_tags.csv", "config.json", "model_optimized.onnx", "tag_mapping.json")
 _TAGS_NOTE = "Danbooru tags for anime pictures. Needs the package onnxruntime."
 
 

@@ -161,7 +161,7 @@ class Server(Section):
     url: str = param("", "Address", "As in http://127.0.0.1:11434/v1.", level="beginner", aka="base_url api_base")
     model: str = param("", "Model", "Name of the model at the server. Empty: its only one.", level="beginner")
     key_env: str = param(
-        "OPENAI_API_KEY", "Key from", "Environment variable that holds the key; the key itself is stored nowhere."
+        "ATELIER_SERVER_KEY", "Key from", "Environment variable that holds the key; the key itself is stored nowhere."
     )
     concurrency: Annotated[int, Field(ge=1, le=32)] = param(2, "At a time", "Questions that are open at a time.")
     retries: Annotated[int, Field(ge=0, le=20)] = param(

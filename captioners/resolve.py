@@ -103,7 +103,7 @@ def resolve(config: CaptionConfig, machine: Machine) -> CaptionConfig:
             "source": _anchored(config.captioner.source),
             "device": device,
             "precision": _filled(config.captioner.precision, _native_precision(device, spec, machine)),
-            "batch_size": _filled(config.captioner.batch_size, _batch(spec, device)),
+            "batch_size": _filled(config.captioner.batch_size, _batch(config, spec, device)),
         },
         "pictures": {"folder": str(folder), "dry_run": config.pictures.dry_run or config.server.cost_free},
         "prompt": {"task": _task(config, spec)},
@@ -147,8 +147,10 @@ def _native_precision(device: str, spec: CaptionerSpec, machine: Machine) -> str
     return "bf16" if machine.bf16 or spec.kind == "qwen_vl" else "fp16"
 
 
-def _batch(spec: CaptionerSpec, device: str) -> int:
-    small = spec.params < 0.05 or spec.kind in ("wd", "server")
+def _batch(config: CaptionConfig, spec: CaptionerSpec, device: str) -> int:
+    if spec.kind == "server":
+        return 2 * config.server.concurrency  # the next questions follow at once
+    small = spec.params < 0.05 or spec.kind == "wd"
     return spec.defaults.batch if device != "cpu" or small else 1
 
 

@@ -102,7 +102,7 @@ def read_answer(body: Any) -> Result:
         return Result("", "refused", why)
     text = without_thoughts(written)
     cut_off = finish == "length"
-    if not text and (written or message.get("reasoning_content") or message.get("reasoning")):
+    if not text and (written.strip() or message.get("reasoning_content") or message.get("reasoning")):
         return Result("", "empty", ONLY_THOUGHTS, truncated=cut_off)
     return Result(text, fault_of(text), truncated=cut_off)
 

@@ -170,7 +170,9 @@ def test_from_a_finding_to_captions_to_training(url: str, data: Path, page_watch
     expect(state(page)).to_have_text("Done", timeout=LOADING_MS)
     assert captions(data / "pictures").keys() == {"0", "1", "2", "3"}
     assert captions(data / "pictures")["1"] == "a wuzzle"
-    page.locator("#run-chip").click()
+    page.locator("#tab-runs-button").click()
+    page.locator(".run-row").first.click()  # the newest: the run that was queued behind the job
+    expect(page.locator(".run-detail .charts")).to_be_visible()
     expect(page.locator(".run-detail .state")).to_have_text("Running", timeout=LOADING_MS)
     page.locator('[data-command="stop"]').click()  # a worker outlives its app
     expect(page.locator(".run-detail .state")).to_have_text("Stopped", timeout=LOADING_MS)

@@ -260,6 +260,7 @@ def test_nothing_but_thoughts_is_an_empty_caption_with_a_remedy(stub: StubServer
         (status(400, {"error": {"message": "The prompt was filtered", "code": "content_filter"}}), "refused"),
         (status(403, {"error": {"message": "flagged by moderation"}}), "refused"),
         (answer(""), "empty"),
+        (answer(" \n"), "empty"),
         (answer("!!!!"), "empty"),
         (answer("a cat " * 9), "repeats"),
     ],

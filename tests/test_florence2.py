@@ -246,7 +246,7 @@ def test_any_one_copy_of_the_embeddings_will_do(
 def test_shared_embeddings_win_over_copies_that_differ(
     weights: dict[str, Tensor], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    odd = {**weights, EMBEDDINGS[3]: torch.zeros_like(weights[EMBEDDINGS[3]])}
+    odd = {**weights, **{name: torch.zeros_like(weights[name]) for name in EMBEDDINGS[1:]}}
     with caplog.at_level(logging.WARNING):
         model, _ = parts(florence2.load(save_old(tmp_path / "old", odd), config(), CPU))
     assert torch.equal(model.lm_head.weight[:WORDS], weights[EMBEDDINGS[0]])
@@ -405,7 +405,7 @@ def test_tags_of_plain_florence_are_the_objects_it_finds(captioner: Captioner) -
     small, large = "<loc_0><loc_0><loc_100><loc_100>", "<loc_0><loc_0><loc_900><loc_900>"
     found, asked = scripted(
         captioner,
-        [f"door{small}wheel{small}{small}car{large}", ""],
+        [f"<loc_5>{small}door{small}wheel{small}{small}car{large}", ""],
         [f"a red square{small}Car{small}{large[7:]}", ""],
     )
     results = found.caption(requests(["<GENERATE_TAGS>"] * 2))
@@ -413,6 +413,11 @@ def test_tags_of_plain_florence_are_the_objects_it_finds(captioner: Captioner) -
     assert [result.fault for result in results] == ["", "empty"]
     questions = ["objects with category name", "objects in the image, with their"]
     assert [question in text for question, text in zip(questions, asked.asked[::2], strict=True)] == [True, True]
+
+
+def test_pictures_without_objects_are_no_sign_of_a_broken_model(captioner: Captioner) -> None:
+    found, _ = scripted(captioner, ["", ""], ["", ""])
+    assert [result.fault for result in found.caption(requests(["<GENERATE_TAGS>"] * 2))] == ["empty", "empty"]
 
 
 def test_promptgen_writes_tags_itself(captioner: Captioner) -> None:

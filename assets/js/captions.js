@@ -42,7 +42,7 @@
 
     async begin() {
       await Promise.all([this.sets.look(), this.showForm()]);
-      at.poller(this.root, 3000, () => this.sets.poll());
+      this.sets.now = at.poller(this.root, 3000, () => this.sets.poll()).now;
       this.jobs = at.poller(this.root, 1000, () => this.pollJob());
       this.trials = at.poller(this.root, 4000, () => this.pollTrial());
     }
@@ -192,6 +192,7 @@
       const answer = folder ? await this.ask.sets(0) : null;
       const set = found?.set || answer?.draft || "";
       if (set) await this.sets.look(set);
+      if (folder) await this.sets.reload(); // a finding looks at the disk
       if (!existing) return;
       this.fold(false);
       this.form.put("policy.existing", existing);

@@ -7,15 +7,16 @@
   class CaptionSets {
     // ask: the server; chosen(id): another set; changed(): its captions are others now
     constructor({ ask, chosen, changed }) {
-      Object.assign(this, { ask, chosen, changed, list: [], draft: "", id: "", status: null, rev: null });
+      Object.assign(this, { ask, chosen, changed, list: [], draft: "", id: "", status: null, rev: null, now: () => {} });
       this.select = h("select", { id: "cp-set", class: "cp-select", "aria-label": t("dataset.set"), onchange: () => this.choose(this.select.value) });
       this.thumb = h("img", { class: "ds-set-thumb", alt: "", hidden: true });
       this.counts = h("p", { class: "cp-counts", role: "status" });
       this.bar = h("span", { class: "bar", hidden: true });
       this.why = h("span");
       this.locked = h("div", { class: "ds-locked", hidden: true }, icon("lock"), this.why, at.button(t("dataset.copy_set"), "copy", () => this.copy()));
+      this.fresh = at.iconButton(t("dataset.reload"), "refresh", () => this.reload());
       const look = at.button(t("captioning.open_data"), "pictures", () => this.toData());
-      this.line = h("div", { class: "cp-set" }, this.thumb, this.select, look);
+      this.line = h("div", { class: "cp-set" }, this.thumb, this.select, this.fresh, look);
       this.none = h("div", { class: "empty", hidden: true }, icon("pictures"), h("p", { text: t("captioning.no_sets") }), at.button(t("captioning.add_pictures"), "upload", () => at.go("dataset"), "primary"));
       this.element = h("div", { class: "cp-step-body" }, this.none, this.line, this.counts, this.bar, this.locked);
     }
@@ -67,6 +68,13 @@
         await this.changed();
       }
       return status.ready ? 3000 : 400;
+    }
+
+    // The folder as it is on disk now, as when files came or went meanwhile.
+    async reload() {
+      if (!this.id) return;
+      await this.ask.reload(this.id);
+      this.now();
     }
 
     draw() {

@@ -206,7 +206,8 @@ def read(picture: Image.Image) -> Reading:
 def _erode(blob: np.ndarray) -> np.ndarray:
     """Pixels whose four neighbours belong to the blob too: free of antialiased edges."""
     padded = np.pad(blob, 1)
-    return blob & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    inner: np.ndarray = blob & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return inner
 
 
 def _overlap(blob: np.ndarray, shape: str, x: float, y: float, radius: float) -> float:

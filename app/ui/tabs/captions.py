@@ -33,7 +33,17 @@ NO_SET: dict[str, Any] = {
     "blocked": "",
 }
 PREFIXES = ("captioning.", "dataset.", "filter.", "state.", "phase.", "models.", "plan.", "toml.", "run.", "header.")
-SHARED = ("sets", "copy_set", "train_on", "open", "pictures", "detail", "count", "save")  # with the tab of data sets
+SHARED = (
+    "sets",
+    "copy_set",
+    "train_on",
+    "open",
+    "reload",
+    "pictures",
+    "detail",
+    "count",
+    "save",
+)  # with the tab of data sets
 FAMILIES = {"joycaption_folders": "joycaption", "blip2": "blip"}  # kinds that a person sees as one
 
 
