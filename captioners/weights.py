@@ -9,7 +9,7 @@ from captioners.catalog import CAPTIONERS, CaptionerSpec
 from captioners.config import CaptionConfig, Captioner
 from trainers import paths
 from trainers.errors import ConfigError
-from trainers.weights.cached import is_id, models_folder
+from trainers.weights.cached import is_id, models_folder, snapshot
 from trainers.weights.wanted import is_complete
 
 # one file of each set has to be there, beside whole weights
@@ -36,7 +36,7 @@ def place_of(config: CaptionConfig, spec: CaptionerSpec) -> Path | None:
     if spec.built_in and not source:
         built_in = paths.PROGRAM / spec.source
         return built_in if built_in.is_dir() else None
-    found = [_snapshot(source or spec.source, revision)]
+    found = [snapshot(source or spec.source, revision, marks=MARKS)]
     if not revision:  # a folder that was put there by hand says nothing of its revision
         found.insert(0, models_folder() / (source or spec.source).rpartition("/")[2])
     return next((folder for folder in found if folder is not None and is_whole(folder, spec)), None)
@@ -52,21 +52,6 @@ def _check_source(source: str, spec: CaptionerSpec) -> None:
     if source and not is_id(source):
         what = f"{source!r} is neither a folder nor the id of a repository."
         raise ConfigError("captioner.source", what, "Leave it empty for the usual one.")
-
-
-def _snapshot(source: str, revision: str) -> Path | None:
-    """The folder in the cache of Hugging Face, whole or in part."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    for mark in MARKS:
-        try:
-            found = try_to_load_from_cache(source, mark, revision=revision or None)
-        except HFValidationError:
-            return None
-        if isinstance(found, str) and os.path.exists(found):
-            return Path(found).parent
-    return None
 
 
 def is_whole(folder: Path, spec: CaptionerSpec) -> bool:

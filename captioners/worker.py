@@ -11,7 +11,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from captioners import plan, resolve
 from captioners.base import Captioner
@@ -23,7 +22,7 @@ from captioners.plan import Target
 from captioners.policy import wants
 from captioners.scribe import Scribe
 from captioners.weights import place_of
-from trainers.boundary import FileControl, began, carry_out, is_out_of_memory
+from trainers.boundary import FileControl, began, carry_out, is_out_of_memory, opened_run
 from trainers.data.text import TextError
 from trainers.errors import EXIT_DONE, EXIT_STOPPED, StoppedEarly
 from trainers.events import BatchCaptioned, Emit, Event, PhaseChanged, RunFailed, RunFinished, Warned
@@ -143,13 +142,7 @@ def log_event(event: Event) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m captioners.worker", description=__doc__)
-    parser.add_argument("run_dir", type=Path)
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run = RunDir(args.run_dir.resolve())
-    if not run.config.is_file():
-        print(f"{run.path} holds no config.toml.", file=sys.stderr)
-        return 2
+    run, _ = opened_run(parser, argv)
     return work(run, since=began(), watch=log_event)
 
 

@@ -156,6 +156,7 @@ def test_captions_are_tried_written_stopped_continued_edited_and_undone(
 
 def test_from_a_finding_to_captions_to_training(url: str, data: Path, page_watch: tuple[Page, Watch]) -> None:
     page, watch = page_watch
+    scenes.draw(scenes.sample_scene(np.random.default_rng(3))).save(data / "pictures" / "2.png")
     (data / "pictures" / "2.txt").unlink()
     page.goto(f"{url}/", wait_until="commit")
     missing = page.locator(".checks li", has_text="1 picture without caption")
@@ -168,6 +169,7 @@ def test_from_a_finding_to_captions_to_training(url: str, data: Path, page_watch
     page.locator("#cp-start").click()
     expect(page.locator(".toast").last).to_contain_text("training waits behind it")
     expect(state(page)).to_have_text("Done", timeout=LOADING_MS)
+    expect(page.locator(".cp-job .cp-written")).to_have_text("written 1")
     assert captions(data / "pictures").keys() == {"0", "1", "2", "3"}
     assert captions(data / "pictures")["1"] == "a wuzzle"
     page.locator("#tab-runs-button").click()

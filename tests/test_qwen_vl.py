@@ -22,6 +22,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 from captioners import qwen_vl
 from captioners.base import Request, Result, Runtime, StopAskedError
 from captioners.config import CaptionConfig
+from captioners.generation import generate
 from captioners.qwen_vl import QwenVL, load
 from trainers.errors import AtelierError, ConfigError, MissingPackageError
 
@@ -218,10 +219,20 @@ def test_batch_of_unequal_pictures_equals_single_results(how: str, greedy: QwenV
     assert len(set(texts(alone))) == len(alone), "otherwise a swap would not be seen"
 
 
-def test_padding_changes_no_caption_whatever_the_repetition_penalty(folder: Path) -> None:
+def test_padding_changes_no_caption_whatever_the_repetition_penalty(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The penalty counts masked tokens too: were the usual token of padding one that a caption begins with, a caption
+    in a batch would begin otherwise."""
     captioner = opened(folder)
     captioner._model.generation_config.repetition_penalty = 5.0
-    assert captioner.caption(REQUESTS) == [captioner.caption([one])[0] for one in REQUESTS]
+    written: list[Tensor] = []
+    monkeypatch.setattr(qwen_vl, "generate", lambda *given: written.append(generate(*given)) or written[-1])
+    alone = [captioner.caption([one])[0] for one in REQUESTS]
+    first = [int(ids[0, -12]) for ids in written]
+    for token in first:
+        captioner._tokenizer.pad_token = captioner._tokenizer.convert_ids_to_tokens(token)
+        assert captioner.caption(REQUESTS) == alone
 
 
 def test_picture_decides_the_caption(greedy: QwenVL) -> None:

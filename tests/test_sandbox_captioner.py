@@ -153,7 +153,7 @@ def test_stopping_takes_one_token(requests: list[Request]) -> None:
 def test_weights_that_are_missing_are_refused(tmp_path: Path) -> None:
     folder = shutil.copytree(quality.FOLDER, tmp_path / "captioner")
     weights = load_file(folder / "model.safetensors")
-    del weights["model.multi_modal_projector.linear_1.weight"]
+    del weights[next(name for name in weights if name.endswith("multi_modal_projector.linear_1.weight"))]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(AtelierError, match="linear_1"):
         open_with(folder=folder)
@@ -194,8 +194,7 @@ def test_one_in_nine_combinations_is_held_out() -> None:
 
 def test_only_the_caption_is_learned() -> None:
     processor = build.make_processor()
-    rng = np.random.default_rng(4)
-    batch = build.training_batch(processor, fresh_scenes(4, rng), rng)
+    batch = build.training_batch(processor, step=1, batch=4)
     for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
         learned = processor.tokenizer.decode(labels[labels != build.IGNORED])
         assert learned.startswith("a ") and learned.endswith(" background</s>")
@@ -215,8 +214,8 @@ def test_training_is_repeatable_and_goes_on_where_it_was_cut_off(
 ) -> None:
     monkeypatch.setattr(build, "CHECKPOINT_EVERY", 1)
     monkeypatch.setattr(build, "BATCH", 4)
-    *_, whole = build.train(build.STEPS, stop_after=2)
-    *_, first = build.train(build.STEPS, tmp_path / "captioner.pt", stop_after=1)
-    *_, second = build.train(build.STEPS, tmp_path / "captioner.pt", stop_after=2)
+    _, whole = build.train(build.STEPS, stop_after=2)
+    _, first = build.train(build.STEPS, tmp_path / "captioner.pt", stop_after=1)
+    _, second = build.train(build.STEPS, tmp_path / "captioner.pt", stop_after=2)
     assert whole == first + second
     assert whole[0] > 4  # of an untrained model: about the logarithm of 368 tokens

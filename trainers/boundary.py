@@ -3,12 +3,14 @@ which whatever went wrong is told."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 import psutil
@@ -20,6 +22,20 @@ from trainers.rundir import Command, EventLog, Heartbeat, RunDir, read_lines
 ASKED_FOR = "ATELIER_ASKED_FOR"  # environment variable that the app sets for a worker
 
 log = logging.getLogger(__name__)
+
+
+def opened_run(parser: argparse.ArgumentParser, argv: list[str] | None) -> tuple[RunDir, argparse.Namespace]:
+    """The run folder that a worker's command line names, with its other arguments; the process logs from now on.
+
+    Ends the process with the exit code of wrong usage when the folder holds no run.
+    """
+    parser.add_argument("run_dir", type=Path)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    run = RunDir(args.run_dir.resolve())
+    if not run.config.is_file():
+        parser.error(f"{run.path} holds no config.toml.")
+    return run, args
 
 
 def began() -> float:

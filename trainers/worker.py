@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from trainers import catalog, preflight, resolve
-from trainers.boundary import FileControl, began, carry_out, is_out_of_memory
+from trainers.boundary import FileControl, began, carry_out, is_out_of_memory, opened_run
 from trainers.config import TrainConfig
 from trainers.errors import EXIT_DONE, EXIT_STOPPED, StoppedEarly
 from trainers.events import (
@@ -230,14 +230,8 @@ def _measure(
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainers.worker", description=__doc__)
-    parser.add_argument("run_dir", type=Path)
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run = RunDir(args.run_dir.resolve())
-    if not run.config.is_file():
-        print(f"{run.path} holds no config.toml.", file=sys.stderr)
-        return 2
+    run, args = opened_run(parser, argv)
     return work(run, resume=args.resume, since=began(), watch=log_event)
 
 

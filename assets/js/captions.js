@@ -171,6 +171,8 @@
     // While a job goes on its pictures stand below the first step. They stay there when it ends: nothing jumps away.
     fold(folded) {
       this.steps.toggleAttribute("data-folded", folded);
+      const note = this.steps.querySelector("#cp-captioner > .step-heading p");
+      note.textContent = folded ? this.cards.card()?.title ?? "" : t("captioning.step_captioner.note");
     }
 
     async ended() {

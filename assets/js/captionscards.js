@@ -50,7 +50,9 @@
     }
 
     choose(name) {
-      this.show(this.cards, name); // at once; the server's answer draws it again
+      const group = document.activeElement?.closest(".cp-models") ? this.models : this.families;
+      this.show(this.cards, name);
+      group.querySelector("[aria-checked=true]")?.focus({ preventScroll: true });
       this.chosen(name);
     }
 

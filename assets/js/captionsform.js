@@ -4,7 +4,7 @@
   const at = window.atelier;
   const { t, h } = at;
   const AFTER = 600; // milliseconds without a key, until what is typed is checked
-  const ORDER = ["prompt", "server", "tags", "generate", "captioner", "run", "policy"];
+  const ORDER = ["server", "prompt", "tags", "generate", "captioner", "run", "policy"];
 
   class Field {
     // record: as the server describes it; changed(path, content)

@@ -12,7 +12,8 @@
     // settled(): a caption that is being typed is saved
     constructor({ ask, news, ended, drawn, settled }) {
       Object.assign(this, { ask, news, ended, drawn, settled, set: "", run: "", answer: null, items: [], byPid: new Map() });
-      this.element = h("section", { class: "plan cp-job", "aria-label": t("captioning.job"), hidden: true });
+      this.parts = { head: h("div", { class: "cp-job-head" }), rest: h("div", { class: "cp-job-rest" }), failed: h("div", { class: "cp-job-rest" }), actions: h("div", { class: "actions" }) };
+      this.element = h("section", { class: "plan cp-job", "aria-label": t("captioning.job"), hidden: true }, Object.values(this.parts));
     }
 
     get live() {
@@ -23,7 +24,6 @@
     async open(set) {
       this.clear();
       this.set = set;
-      this.key = "";
       this.element.hidden = true;
       await this.look();
     }
@@ -99,23 +99,27 @@
       this.element.hidden = !answer;
       this.drawn();
       if (!answer) return;
-      const { items, ...rest } = answer;
-      const key = JSON.stringify(rest);
-      if (key === this.key) return;
-      this.key = key;
-      const open = this.element.querySelector("details")?.open;
-      const percent = answer.total ? (100 * answer.done) / answer.total : 0;
-      this.element.replaceChildren(...[
-        h("div", { class: "cp-job-head" }, h("h2", { text: t("captioning.job") }), at.stateChip(answer.state), h("span", { class: "grow" }), h("button", { type: "button", class: "link", text: t("captioning.open_run"), onclick: () => at.go("runs", answer.run) })),
-        this.live ? this.progress(answer, percent) : null,
-        this.counts(answer),
-        this.reason(answer),
-        this.failed(answer, open),
-        h("div", { class: "actions" }, this.actions(answer)),
-      ].filter(Boolean));
+      const { state, run, failed, failed_list: list, resumable, undone, can_undo: canUndo } = answer;
+      this.part("head", [state, run], () => this.head(answer));
+      this.part("rest", [answer.done, answer.total, answer.phase, answer.detail, answer.per_s, answer.eta_s, state, undone, failed, answer.written, answer.skipped, answer.reason], () => [this.live ? this.progress(answer) : null, this.counts(answer), this.reason(answer)]);
+      this.part("failed", [failed, list.length], () => [this.failed(answer)]);
+      this.part("actions", [state, resumable, undone, canUndo], () => this.actions(answer));
     }
 
-    progress({ state, phase, detail, done, total, per_s, eta_s }, percent) {
+    // Each part is drawn when it changes: a button that is pressed, or a list that is open, stays while numbers move.
+    part(name, parts, make) {
+      const key = JSON.stringify(parts);
+      if (this.parts[name].dataset.key === key) return;
+      this.parts[name].dataset.key = key;
+      this.parts[name].replaceChildren(...make().filter(Boolean));
+    }
+
+    head({ state, run }) {
+      return [h("h2", { text: t("captioning.job") }), at.stateChip(state), h("span", { class: "grow" }), h("button", { type: "button", class: "link", text: t("captioning.open_run"), onclick: () => at.go("runs", run) })];
+    }
+
+    progress({ state, phase, detail, done, total, per_s, eta_s }) {
+      const percent = total ? (100 * done) / total : 0;
       const doing = [at.words[`phase.${phase}`] ?? "", detail].filter(Boolean).join(": ");
       const facts = [total ? `${done} / ${total}` : "", per_s ? t("captioning.per_s", { n: at.number(per_s) }) : "", eta_s ? t("header.left", { time: at.time(eta_s) }) : ""];
       return h("div", { class: "cp-progress" },
@@ -134,10 +138,10 @@
       return reason && !this.live ? h("p", { class: `cp-warning ${state === "failed" ? "danger" : "quiet"}` }, icon({ failed: "problem", done: "ok", stopped: "ok" }[state] ?? "warning"), h("span", { text: reason })) : null;
     }
 
-    failed({ failed, failed_list: list }, open) {
+    failed({ failed, failed_list: list }) {
       if (!failed) return null;
       const more = failed - list.length;
-      return h("details", { class: "cp-more", open: open || null }, h("summary", {}, h("span", { text: at.some("captioning.failed_pictures", failed) })),
+      return h("details", { class: "cp-more", open: this.parts.failed.querySelector("details")?.open || null }, h("summary", {}, h("span", { text: at.some("captioning.failed_pictures", failed) })),
         h("ul", { class: "cp-failed-list" }, list.map(([name, reason]) => h("li", {}, h("strong", { text: name }), h("span", { text: at.sentence(reason) }))), more > 0 ? h("li", { class: "muted", text: `+${more}` }) : null));
     }
 

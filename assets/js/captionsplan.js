@@ -36,7 +36,7 @@
       const faults = this.faultsOf(check, fields);
       const possible = Boolean(check) && !faults.length && pictures.total > 0;
       const kept = pictures.total - pictures.to_do;
-      const pace = this.trial.pace;
+      const pace = check?.pictures ? this.trial.pace(card?.name) : null;
       const cell = (value, label) => h("div", {}, h("b", { text: String(value) }), h("span", { text: label }));
       this.numbers.replaceChildren(cell(check?.pictures ? pictures.to_do : "-", t("captioning.to_do")), cell(check?.pictures ? kept : "-", t("captioning.kept")), cell(pace ? at.time(pace * pictures.to_do) : card?.memory_gib ? at.gb(card.memory_gib) : "-", t(pace ? "captioning.time" : "captioning.peak")));
       this.asked.hidden = !check?.prompt;
@@ -47,7 +47,7 @@
       this.tryChosen.disabled = this.tryThree.disabled;
       this.tryChosen.querySelector("span").textContent = at.some("captioning.try_chosen", chosen);
       this.caption.disabled = !possible || !pictures.to_do || this.trial.live;
-      this.caption.textContent = pictures.to_do ? at.some("captioning.start", pictures.to_do) : t("captioning.nothing_to_do");
+      this.caption.textContent = pictures.to_do ? at.some("captioning.start", pictures.to_do) : t(check?.pictures ? "captioning.nothing_to_do" : "captioning.caption");
       this.command.textContent = check?.command ?? "";
       this.toml.textContent = check?.toml ?? "";
       this.details.hidden = !check?.command;

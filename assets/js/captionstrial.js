@@ -19,9 +19,9 @@
       return LIVE.includes(this.found?.state);
     }
 
-    // Seconds a picture took; null while that is not known.
-    get pace() {
-      const times = (this.found?.results ?? []).map(({ seconds }) => seconds).filter((seconds) => seconds > 0);
+    // Seconds a picture took with this captioner; null while that is not known.
+    pace(captioner) {
+      const times = (this.found?.captioner === captioner ? this.found.results : []).map(({ seconds }) => seconds).filter((seconds) => seconds > 0);
       return times.length ? times.reduce((sum, seconds) => sum + seconds, 0) / times.length : null;
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from trainers import paths
@@ -23,17 +24,17 @@ def models_folder() -> Path:
     return paths.data_dir() / "models"
 
 
-def snapshot(source: str, revision: str = "", hub: str = "huggingface") -> Path | None:
-    """The folder that an id was downloaded to, whole or in part; None for none."""
+def snapshot(source: str, revision: str = "", hub: str = "huggingface", marks: Sequence[str] = MARKS) -> Path | None:
+    """The folder that an id was downloaded to, whole or in part; None for none. marks: files, one of which is there."""
     if not is_id(source):
         return None
     if hub == "modelscope":
         folder = modelscope_folder(source, revision)
-        return folder if any((folder / mark).is_file() for mark in MARKS) else None
+        return folder if any((folder / mark).is_file() for mark in marks) else None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    for mark in MARKS:
+    for mark in marks:
         try:
             found = try_to_load_from_cache(source, mark, revision=revision or None)
         except HFValidationError:
