@@ -185,7 +185,7 @@ CAPTIONERS: Mapping[str, CaptionerSpec] = {
         6.98,
         15.8,
         defaults=_JOYCAPTION,
-        note="Uncensored captions in many styles. 24 GB, or 10 GB with captioner.quantize = nf4.",
+        note="Uncensored captions in many styles. A card of 24 GB, or of 10 GB with captioner.quantize = nf4.",
     ),
     "joycaption-alpha-two": CaptionerSpec(
         "joycaption",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from captioners import overview, plan, resolve
+from captioners import overview, preflight, resolve
 from captioners.config import CaptionConfig
 from captioners.scribe import act_of
 from captioners.written import note_turn
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 def _caption(args: argparse.Namespace) -> int:
     named = {"captioner": {"name": args.captioner}, "pictures": {"folder": args.folder}}
     config = resolve.resolve(resolve.validate(resolve.override(named, args.wishes)), detect())
-    plan.targets(config)
+    preflight.check(config)
     run = RunDir(resolve.run_folder(config))
     run.create(settings.dump(config))
     return work_on(run)

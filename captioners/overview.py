@@ -51,7 +51,8 @@ def _notes(machine: Machine) -> Iterator[str]:
     if any(spec.gated for spec in CAPTIONERS.values()):
         yield "* Accept the licence on the model's page at Hugging Face once, and sign in with `hf auth login`."
     yield f"GB, nf4: peak of memory on {machine.device} for a picture at a time, and with captioner.quantize = nf4."
-    yield "here: on this machine already. Further packages: onnxruntime for wd, bitsandbytes for captioner.quantize."
+    yield "here: on this machine already. Install requirements-tagger.txt for wd, requirements-quantize.txt for"
+    yield "captioner.quantize and for the 4-bit files of joycaption_folders."
     yield f"All captioners read {ALL_READ}. Beside these"
     for kind, paths in READS.items():
         yield from textwrap.wrap(f"{kind}: {_grouped(paths)}", WIDTH, initial_indent="  ", subsequent_indent="      ")

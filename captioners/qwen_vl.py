@@ -110,26 +110,25 @@ class QwenVL:
         size = {"shortest_edge": limits.shortest_edge, "longest_edge": min(limits.longest_edge, MOST_PIXELS)}
         seen = self._processor([_widened(image) for image in images], size=size, return_tensors="pt")
         tokens_of = seen["image_grid_thw"].prod(-1) // self._processor.merge_size**2
-        rows = [self._expanded(chat, int(count)) for chat, count in zip(chats, tokens_of, strict=True)]
-        ids, mask = _left_padded(rows)
+        texts = [self._expanded(chat, int(count)) for chat, count in zip(chats, tokens_of, strict=True)]
+        read = self._tokenizer(texts, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt")
         inputs = {
-            "input_ids": ids,
-            "attention_mask": mask,
+            "input_ids": read.input_ids,
+            "attention_mask": read.attention_mask,
             # where the picture is, for the three-dimensional positions
-            "mm_token_type_ids": (ids == self._model.config.image_token_id).long(),
+            "mm_token_type_ids": (read.input_ids == self._model.config.image_token_id).long(),
             "pixel_values": seen["pixel_values"].to(self._runtime.dtype),
             "image_grid_thw": seen["image_grid_thw"],
         }
         return {name: tensor.to(self._runtime.device) for name, tensor in inputs.items()}
 
-    def _expanded(self, chat: str, count: int) -> Tensor:
-        """Token ids [L] of a chat, with so many tokens of the picture at its place."""
-        place = self._tokenizer.convert_ids_to_tokens(self._model.config.image_token_id)
+    def _expanded(self, chat: str, count: int) -> str:
+        """The chat with so many tokens of the picture at its place."""
+        place: str = self._tokenizer.convert_ids_to_tokens(self._model.config.image_token_id)
         if chat.count(place) != 1:
             what = f"the chat has {chat.count(place)} places for the picture."
             raise ConfigError("prompt.text", what, f"Take {place} out of prompts and captions.")
-        ids = self._tokenizer(chat.replace(place, place * count), add_special_tokens=False).input_ids
-        return torch.tensor(ids)
+        return chat.replace(place, place * count)
 
     def _result(self, ids: Tensor, chat: str) -> Result:
         text = self._tokenizer.decode(ids, skip_special_tokens=True).strip()
@@ -148,15 +147,3 @@ def _widened(image: Image.Image) -> Image.Image:
         return image
     least = -(-max(width, height) // LONGEST_STRIP)
     return ImageOps.pad(image, (max(width, least), max(height, least)), color="white")
-
-
-def _left_padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows of ids, and the mask of what is no padding; both [B, L].
-
-    A row is padded with its own first token: the repetition penalty of the published settings counts masked tokens too,
-    and a token of its own for padding would change the caption with the batch.
-    """
-    length = max(len(row) for row in rows)
-    ids = torch.stack([torch.cat([row[:1].expand(length - len(row)), row]) for row in rows])
-    lacking = torch.tensor([length - len(row) for row in rows])
-    return ids, (torch.arange(length)[None] >= lacking[:, None]).long()

@@ -1,4 +1,7 @@
-"""The real app over a fake worker: `python -m tests.serve DATA_DIR PORT [MODE]`. Its default preset needs no model."""
+"""The real app over a fake worker: `python -m tests.serve DATA_DIR PORT [MODE]`. Its default preset needs no model.
+
+Captions are written by the real worker, slowed down so that a job can be stopped in the middle.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,7 @@ def main() -> None:
     studio = Studio(
         data_dir,
         worker_command=[sys.executable, "-m", "tests.fake_worker", mode],
+        caption_command=[sys.executable, "-m", "tests.slow_captioner"],
         tester_command=[sys.executable, "-m", "tests.fake_tester", "--idle-s", "20"],
     )
     uvicorn.run(create_app(studio), port=port, log_level="warning", timeout_graceful_shutdown=2)

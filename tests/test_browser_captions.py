@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import Watch, serving, tab
+from tests.browser import Watch, serving_fake, tab
 from trainers.sandbox import scenes
 
 pytestmark = pytest.mark.browser
@@ -29,9 +28,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(data: Path) -> Iterator[str]:
-    data.mkdir(parents=True)
-    command = [sys.executable, "-m", "tests.serve_captions", str(data), "{port}"]
-    with serving(command, data.with_name("app.log")) as url:
+    """The app; training is done by a worker that steps until it is stopped."""
+    with serving_fake(data) as url:
         yield url
 
 

@@ -16,7 +16,7 @@ from captioners.config import CaptionConfig
 from captioners.resolve import load
 from tests.fake_captioner import CANNOT_LOAD, DIES
 from tests.test_caption_job import draw
-from trainers.errors import AtelierError, DataError
+from trainers.errors import AtelierError, ConfigError, DataError
 from trainers.machine import Machine
 from trainers.parameters import by_path
 from trainers.rundir import RunDir, worker_info
@@ -335,3 +335,41 @@ def test_settings_survive_a_restart(studio: Studio, data: Path) -> None:
     assert again.captioning.draft() == values
     (data / "settings" / "captioning.json").write_text("{")
     assert again.captioning.draft() == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"captioner": {"name": "server"}}, "server.url"),
+        ({"captioner": {"name": "server"}, "server": {"url": "ftp://x"}}, "server.url"),
+        ({"captioner": {"name": "joycaption-alpha-two-folders"}}, "captioner.source"),
+        ({"captioner": {"name": "florence2-base"}}, "captioner.source"),  # not here, and the network is off
+        ({"captioner": {"name": "qwen3-vl-2b", "precision": "fp16"}}, "captioner.precision"),
+    ],
+)
+def test_what_would_end_a_job_later_is_told_before_it_starts(
+    studio: Studio, values: dict[str, Any], field: str
+) -> None:
+    found = studio.captioning.check(values, set_id(studio))
+    assert [error["field"] for error in found["errors"]] == [field]
+    assert found["pictures"]["total"] == COUNT  # the rest of the page stays
+    assert studio.captioning.start(values, set_id(studio), False)["errors"] == found["errors"]
+    with pytest.raises(ConfigError):
+        studio.captioning.try_out(values, set_id(studio), [])
+    assert studio.runs() == []
+
+
+def test_missing_packages_are_told_before_a_job_starts(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captioners.preflight.importlib.util.find_spec", lambda name: None)
+    errors = studio.captioning.check({"captioner": {"name": "wd-vit"}}, set_id(studio))["errors"]
+    assert errors[0]["field"] == "captioner.name" and "requirements-tagger.txt" in errors[0]["message"]
+    needs = {card["name"]: card["needs"] for card in studio.captioning.cards()}
+    assert needs["wd-vit"] and not needs["sandbox"]
+    small = {"captioner": {"name": "joycaption-beta-one", "quantize": "nf4"}}
+    errors = studio.captioning.check(small, set_id(studio))["errors"]
+    assert errors[0]["field"] == "captioner.quantize" and "requirements-quantize.txt" in errors[0]["message"]
+
+
+def test_the_page_cannot_choose_which_secret_is_sent(studio: Studio) -> None:
+    names = [parameter.path for parameter in studio.captioning.parameters("server")]
+    assert "server.url" in names and "server.key_env" not in names

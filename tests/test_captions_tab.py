@@ -44,7 +44,9 @@ class FakeCaptioning:
 
     def parameters(self, name: str) -> list[Parameter]:
         unread = catalog.ONLY_SOME_READ - catalog.READS[CAPTIONERS[name].kind]
-        return [one for one in parameters(CaptionConfig) if one.path not in unread and one.path != "captioner.name"]
+        elsewhere = ("captioner.name", "pictures.", "run.output_dir", "server.key_env")
+        known = parameters(CaptionConfig)
+        return [one for one in known if one.path not in unread and not one.path.startswith(elsewhere)]
 
     def choices(self, name: str) -> dict[str, list[str]]:
         return {"prompt.task": list(CAPTIONERS[name].tasks), "prompt.length": ["short", "long"]}
@@ -196,6 +198,8 @@ def test_why_pictures_failed_is_told_in_the_language_of_the_page(ask: Ask, capti
 WRONG: list[tuple[str, Any]] = [
     ("caption_edit", [{"no.such": "x"}, SET]),
     ("caption_edit", [{"pictures.folder": "/etc"}, SET]),
+    ("caption_edit", [{"server.key_env": "HF_TOKEN"}, SET]),
+    ("start_captions", [{"run.output_dir": "/etc"}, SET, False]),
     ("caption_edit", [{"captioner.name": "no such"}, SET]),
     ("caption_edit", [{"policy.prefix": 5}, SET]),
     ("caption_edit", [{"policy.prefix": "x" * 30_000}, SET]),

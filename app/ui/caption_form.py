@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from app.ui import forms
@@ -45,12 +46,22 @@ class CaptionDraft:
         with self._lock:
             draft = self._studio.captioning.draft()
             if raws:
-                if NAME in raws and raws[NAME] not in CAPTIONERS:
-                    raise ValueError("there is no such captioner")
+                self._check(raws)
                 wanted = {path: parse(_declared(path), raw) for path, raw in raws.items()}
                 draft = only_changed(forms.put(draft, wanted))
                 self._studio.captioning.save_draft(draft)
         return self.fitting(draft)
+
+    def _check(self, raws: Mapping[str, Any]) -> None:
+        """Raises ValueError: what no form has is not for the page to set, such as which key a server is sent."""
+        if NAME in raws and raws[NAME] not in CAPTIONERS:
+            raise ValueError("there is no such captioner")
+        if unknown := raws.keys() - self._in_forms - {NAME}:
+            raise ValueError(f"no form has {min(unknown)[:60]!r}")
+
+    @cached_property
+    def _in_forms(self) -> frozenset[str]:
+        return frozenset(p.path for name in CAPTIONERS for p in self._studio.captioning.parameters(name))
 
     def fitting(self, draft: Values) -> Values:
         """Those settings of the draft that its captioner reads: others would be refused."""

@@ -63,8 +63,9 @@
       return found ? (found.regularisation ? "regularisation" : "further") : "";
     }
 
-    // A wish of another tab: {filter, folder}. The folder is the draft's.
-    async wish({ filter = "", folder = "" }) {
+    // A wish of another tab: {set} by its id, or {filter, folder}, where the folder is the draft's.
+    async wish({ filter = "", folder = "", set = "" }) {
+      if (set) await this.sets.look(set);
       const answer = await this.ask.sets(0);
       if (folder && answer?.draft) await this.sets.look(answer.draft);
       if (this.filters.includes(filter)) this.filter({ filter, search: "", tag: "" });

@@ -1,4 +1,4 @@
-"""The sandbox captioner: a Llava of two thirds of a million parameters that knows the drawn scenes."""
+"""The sandbox captioner: a Llava of three quarters of a million parameters that knows the drawn scenes."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def measure(captioner: Captioner, count: int) -> dict[str, float]:
         "exact": share(said, wanted),
         "exact_worn": share(worn, wanted),
         "exact_new_combinations": share(said_of_new, [scenes.caption(scene) for scene in new]),
-        "exact_against_another_picture": share(said, [wanted[index] for index in rng.permutation(count)]),
+        "exact_against_another_picture": share(said, wanted[1:] + wanted[:1]),
         "chance_of_that": chance(wanted),
         "exact_of_blank_pictures": share(captions(captioner, [blank()] * count), wanted),
         **{f"right_{part}": right for part, right in parts(said, shown).items()},
@@ -74,8 +74,9 @@ def share(said: Sequence[str], wanted: Sequence[str]) -> float:
 
 
 def chance(wanted: Sequence[str]) -> float:
-    """Percent of pairs of two of these captions that are the same: what a caption of any other picture reaches."""
-    return round(100 * sum(count**2 for count in Counter(wanted).values()) / len(wanted) ** 2, 2)
+    """Percent of pairs of two of these pictures that have the same caption: what fits another picture by luck."""
+    same = sum(count * (count - 1) for count in Counter(wanted).values())
+    return round(100 * same / (len(wanted) * (len(wanted) - 1)), 2)
 
 
 def blank() -> Image.Image:

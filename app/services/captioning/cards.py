@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 from captioners.catalog import CAPTIONERS, CaptionerSpec
+from captioners.preflight import TAGGER_FILE, missing_package
 from captioners.weights import is_here
 from trainers.machine import Machine
 
 TIGHT = 0.9  # share of the memory from which it is tight
 HUB = "https://huggingface.co"
-TAGGER_LINE = "pip install -r requirements-tagger.txt"
 
 Record = dict[str, Any]
 
@@ -39,7 +38,7 @@ def _card(name: str, spec: CaptionerSpec, machine: Machine) -> Record:
         "here": is_here(name),
         "built_in": spec.built_in,
         "fits": _fits(memory, small if spec.quantizable else memory, machine),
-        "needs": TAGGER_LINE if spec.kind == "wd" and not importlib.util.find_spec("onnxruntime") else "",
+        "needs": f"pip install -r {TAGGER_FILE}" if missing_package(spec) else "",
         "gated": spec.gated,
         "page": f"{HUB}/{spec.source}" if spec.source and not spec.built_in else "",
     }

@@ -21,7 +21,7 @@ from app.services.captioning.feed import Feed, Feeds
 from app.services.captioning.trial import MOST, Trial
 from app.services.gallery import Gallery
 from app.services.previews import Started
-from captioners import catalog, joycaption_prompts, plan, resolve
+from captioners import catalog, joycaption_prompts, plan, preflight, resolve
 from captioners.catalog import CAPTIONERS
 from captioners.config import CaptionConfig
 from captioners.prompts import prompt_for
@@ -42,7 +42,8 @@ Values = Mapping[str, Any]
 
 ITEMS = 200  # of one answer
 FAILED = 100
-CHOSEN_ELSEWHERE = ("captioner.name", "pictures.", "run.output_dir")  # by the tab itself
+# by the tab itself; and whoever can open the page must not be able to send a secret of this machine somewhere
+NOT_IN_THE_FORM = ("captioner.name", "pictures.", "run.output_dir", "server.key_env")
 
 
 class Captioning:
@@ -85,7 +86,7 @@ class Captioning:
         return [
             parameter
             for parameter in parameters(CaptionConfig)
-            if parameter.path not in unread and not parameter.path.startswith(CHOSEN_ELSEWHERE)
+            if parameter.path not in unread and not parameter.path.startswith(NOT_IN_THE_FORM)
         ]
 
     def choices(self, name: str) -> dict[str, list[str]]:
@@ -123,21 +124,29 @@ class Captioning:
     def check(self, values: Values, set_id: str) -> Record:
         """{errors: [{field, message}], toml, command, prompt: as the first picture's, pictures: {total, captioned,
         empty, to_do}, blocked: why nothing can start, or ""}."""
+        nothing: Record = {"toml": "", "command": "", "prompt": "", "pictures": None, "blocked": ""}
         try:
             config = self._config(values, set_id)
             counts = self._counts(config, set_id)
             prompt = self._first_prompt(config)
         except (ConfigError, ConfigErrors) as error:
-            nothing = {"toml": "", "command": "", "prompt": "", "pictures": None, "blocked": ""}
             return {"errors": _errors(error), **nothing}
         return {
-            "errors": [],
+            "errors": self._hindrances(config),
             "toml": settings.dump(config),
             "command": _command(config, values),
             "prompt": prompt,
             "pictures": vars(counts),
             "blocked": self._gallery.folder(set_id)[1],
         }
+
+    def _hindrances(self, config: CaptionConfig) -> list[Record]:
+        """What would end a job of this config after it started."""
+        try:
+            preflight.check(config)
+        except ConfigError as error:
+            return _errors(error)
+        return []
 
     def _counts(self, config: CaptionConfig, set_id: str) -> plan.Counts:
         """From memory where the set is known: the page asks after every change of a setting."""
@@ -166,6 +175,7 @@ class Captioning:
             known["policy"] = {**known.get("policy", {}), "existing": "replace"}
         names = [self._gallery.text_of(set_id, pid)[0] for pid in pids[:MOST]]
         config = self._config(known, set_id, only=names, limit=MOST, dry_run=True)
+        preflight.check(config)
         self._trial.start(config, set_id)
 
     def trial(self) -> Record:
@@ -210,7 +220,7 @@ class Captioning:
             raise DataError(locked, "Copy them to your data sets to caption them.")
         try:
             config = self._config(values, set_id)
-            plan.targets(config)
+            preflight.check(config)
         except (ConfigError, ConfigErrors) as error:
             return {"run": "", "train": "", "errors": _errors(error)}
         if then_train and (errors := self._train(str(folder), None).errors):
