@@ -24,8 +24,7 @@ def check(config: CaptionConfig) -> None:
         checked_url(config.server.url)
         return
     if spec.kind == "qwen_vl" and config.captioner.precision == "fp16":
-        what = "Qwen-VL overflows in fp16, and writes nothing but exclamation marks."
-        raise ConfigError("captioner.precision", what, "Use bf16 or fp32.")
+        raise overflows()
     if package := missing_package(spec):
         raise ConfigError("captioner.name", f"{spec.title} needs the package {package}.", f"{PIP} {TAGGER_FILE}")
     if config.captioner.quantize != "none" and not importlib.util.find_spec("bitsandbytes"):
@@ -34,6 +33,11 @@ def check(config: CaptionConfig) -> None:
         source = config.captioner.source or spec.source
         what = f"{source} is not on this machine, and downloads are switched off (HF_HUB_OFFLINE)."
         raise ConfigError("captioner.source", what, "Unset HF_HUB_OFFLINE, or give a folder.")
+
+
+def overflows() -> ConfigError:
+    what = "Qwen-VL overflows in fp16, and writes nothing but exclamation marks."
+    return ConfigError("captioner.precision", what, "Use bf16 or fp32.")
 
 
 def missing_package(spec: CaptionerSpec) -> str:

@@ -21,6 +21,7 @@ from captioners.config import CaptionConfig
 from captioners.faults import fault_of
 from captioners.generation import Drawing, end_ids, generate, is_cut_off
 from captioners.loading import check_complete, check_quantized, quantization, to_device
+from captioners.preflight import overflows
 from trainers.errors import AtelierError, ConfigError
 
 KINDS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
@@ -33,8 +34,7 @@ THOUGHT, THOUGHT_END = "<think>", "</think>"
 def load(source: Path, config: CaptionConfig, runtime: Runtime) -> QwenVL:
     """source: folder as published. Raises ConfigError for fp16, AtelierError for weights of another model."""
     if runtime.dtype == torch.float16:
-        what = "Qwen-VL overflows in fp16, and writes nothing but exclamation marks."
-        raise ConfigError("captioner.precision", what, "Use bf16 or fp32.")
+        raise overflows()
     _check_kind(source)
     model, info = AutoModelForImageTextToText.from_pretrained(
         source,

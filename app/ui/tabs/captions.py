@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app.ui import forms
+from app.ui import asked, forms
 from app.ui.answers import answer, done
 from app.ui.caption_form import CaptionDraft, get, modified
 from app.ui.draft import DraftEditor
@@ -19,8 +19,6 @@ from trainers.parameters import by_path
 if TYPE_CHECKING:
     from app.services.studio import Studio
 
-ID_LETTERS = 12
-MAX_NAME = 200
 MAX_TEXT = 20_000  # letters of a setting
 MAX_SETTINGS = 200
 TRIED = 3
@@ -80,7 +78,7 @@ def of_settings(studio: Studio, draft: CaptionDraft, texts: Texts) -> list[Calla
 
     def caption_edit(request: Any) -> dict[str, Any]:
         """Take what some controls hold; what a job with all settings would be. {error} when the set is gone."""
-        raws, set_id = _parts(request, 2)
+        raws, set_id = asked.parts(request, 2)
         changes, wanted = _raws(raws), _id_or_none(set_id)
         values = draft.edit(changes)
         return _told(answer(lambda: _checked(studio, values, wanted, texts)), texts)
@@ -92,8 +90,8 @@ def of_trial(studio: Studio, draft: CaptionDraft, texts: Texts) -> list[Callable
     """What the page may ask of a try-out, which writes nothing."""
 
     def try_out(request: Any) -> dict[str, Any]:
-        raws, set_id, pids = _parts(request, 3)
-        changes, wanted, pictures = _raws(raws), _id(set_id), _pids(pids)
+        raws, set_id, pids = asked.parts(request, 3)
+        changes, wanted, pictures = _raws(raws), asked.id(set_id), asked.ids(pids, TRIED)
         values = draft.edit(changes)
         return _told(done(lambda: studio.captioning.try_out(values, wanted, pictures)), texts)
 
@@ -113,8 +111,8 @@ def of_jobs(studio: Studio, draft: CaptionDraft, texts: Texts) -> list[Callable[
 
     def start_captions(request: Any) -> dict[str, Any]:
         """{run, train, errors: {path: message}}; train: the run that waits behind it, "" for none."""
-        raws, set_id, then_train = _parts(request, 3)
-        changes, wanted = _raws(raws), _id(set_id)
+        raws, set_id, then_train = asked.parts(request, 3)
+        changes, wanted = _raws(raws), asked.id(set_id)
         if not isinstance(then_train, bool):
             raise ValueError("whether to train is yes or no")
         values = draft.edit(changes)
@@ -122,35 +120,35 @@ def of_jobs(studio: Studio, draft: CaptionDraft, texts: Texts) -> list[Callable[
         return _told(found if "error" in found else {**found, "errors": _errors(found["errors"], texts)}, texts)
 
     def latest(set_id: Any) -> dict[str, Any]:
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         return answer(lambda: studio.captioning.latest(wanted))
 
     def poll(request: Any) -> dict[str, Any]:
-        run_id, cursor = _parts(request, 2)
-        wanted, start = _run(run_id), _count(cursor)
+        run_id, cursor = asked.parts(request, 2)
+        wanted, start = asked.run(run_id), asked.count(cursor)
         return _in_words(answer(lambda: studio.captioning.poll(wanted, start)), texts)
 
     def undo_job(run_id: Any) -> dict[str, Any]:
-        wanted = _run(run_id)
+        wanted = asked.run(run_id)
         return _turned(answer(lambda: studio.captioning.undo(wanted)), texts)
 
     def redo_job(run_id: Any) -> dict[str, Any]:
-        wanted = _run(run_id)
+        wanted = asked.run(run_id)
         return _turned(answer(lambda: studio.captioning.redo(wanted)), texts)
 
     def stop_job(run_id: Any) -> dict[str, Any]:
-        wanted = _run(run_id)
+        wanted = asked.run(run_id)
         return _told(answer(lambda: {"toast": studio.command(wanted, "stop")}), texts)
 
     def resume_job(run_id: Any) -> dict[str, Any]:
-        wanted = _run(run_id)
+        wanted = asked.run(run_id)
         started = studio.resume_run(wanted)
         return {"run": started.run_id or "", "error": texts.reason(" ".join(error.message for error in started.errors))}
 
     def written(request: Any) -> dict[str, Any]:
         """Who wrote a caption: {} for none of Atelier's captioners."""
-        set_id, pid = _parts(request, 2)
-        wanted, picture = _id(set_id), _id(pid)
+        set_id, pid = asked.parts(request, 2)
+        wanted, picture = asked.id(set_id), asked.id(pid)
         return answer(lambda: studio.captioning.written(wanted, picture))
 
     return [start_captions, latest, poll, undo_job, redo_job, stop_job, resume_job, written]
@@ -228,35 +226,5 @@ def _raws(value: Any) -> dict[str, Any]:
     return value
 
 
-def _parts(value: Any, count: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) != count:
-        raise ValueError(f"{count} values are needed")
-    return value
-
-
-def _id(value: Any) -> str:
-    if not isinstance(value, str) or len(value) != ID_LETTERS or not value.isalnum():
-        raise ValueError("a set and a picture are named by twelve letters")
-    return value
-
-
 def _id_or_none(value: Any) -> str:
-    return "" if value == "" else _id(value)
-
-
-def _pids(value: Any) -> list[str]:
-    if not isinstance(value, list) or len(value) > TRIED:
-        raise ValueError(f"at most {TRIED} pictures are tried")
-    return [_id(pid) for pid in value]
-
-
-def _run(value: Any) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
-        raise ValueError("a run is named by a short text")
-    return value
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("a position is a whole number")
-    return value
+    return "" if value == "" else asked.id(value)

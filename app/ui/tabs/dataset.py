@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.services.gallery import FILTERS, SORTS
-from app.ui import forms
+from app.ui import asked, forms
 from app.ui.answers import answer, done
 from app.ui.draft import DraftEditor
 from app.ui.texts import Texts
@@ -16,7 +16,6 @@ from app.ui.widgets.live import live
 if TYPE_CHECKING:
     from app.services.studio import Studio
 
-ID_LETTERS = 12
 MAX_TEXT = 100_000  # letters of a caption
 MAX_PATH = 4096
 MAX_WORDS = 1000  # letters of a search or a tag
@@ -46,29 +45,29 @@ def of_sets(studio: Studio, editor: DraftEditor) -> list[Callable[..., Any]]:
         return {"sets": known, "draft": drafted if any(one["id"] == drafted for one in known) else ""}
 
     def browse(path: Any) -> dict[str, Any]:
-        wanted = _text(path, MAX_PATH)
+        wanted = asked.text(path, MAX_PATH)
         return answer(lambda: gallery.browse(wanted))
 
     def add_folder(path: Any) -> dict[str, Any]:
-        wanted = _text(path, MAX_PATH)
+        wanted = asked.text(path, MAX_PATH)
         return answer(lambda: {"id": gallery.add_folder(wanted)})
 
     def create(name: Any) -> dict[str, Any]:
-        wanted = _text(name, MAX_WORDS)
+        wanted = asked.text(name, MAX_WORDS)
         return answer(lambda: {"id": gallery.create(wanted)})
 
     def copy_set(set_id: Any) -> dict[str, Any]:
         """Make an own data set of one that may not be changed."""
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         return answer(lambda: {"id": gallery.copy(wanted)})
 
     def forget(set_id: Any) -> dict[str, Any]:
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         return done(lambda: gallery.forget(wanted))
 
     def train_on(set_id: Any) -> dict[str, Any]:
         """Make a set the draft's pictures."""
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         path = next((one["path"] for one in gallery.sets() if one["id"] == wanted), None)
         if path is None:
             raise ValueError("there is no such data set")
@@ -83,37 +82,37 @@ def of_pictures(studio: Studio, texts: Texts) -> list[Callable[..., Any]]:
     gallery = studio.gallery
 
     def open(set_id: Any) -> dict[str, Any]:
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         found = _with_reason(answer(lambda: gallery.open(wanted)), texts)
         if "bad" in found:
             found["bad"] = [_with_reason(bad, texts) for bad in found["bad"]]
         return found
 
     def reload(set_id: Any) -> dict[str, Any]:
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         return done(lambda: gallery.reload(wanted))
 
     def pictures(request: Any) -> dict[str, Any]:
-        set_id, query, first, count = _parts(request, 4)
-        wanted, where = _id(set_id), _query(query)
-        start, length = _count(first), min(_count(count), PAGE)
+        set_id, query, first, count = asked.parts(request, 4)
+        wanted, where = asked.id(set_id), _query(query)
+        start, length = asked.count(first), min(asked.count(count), PAGE)
         return answer(lambda: gallery.page(wanted, where, start, length))
 
     def detail(request: Any) -> dict[str, Any]:
-        set_id, pid = _parts(request, 2)
-        wanted, picture = _id(set_id), _id(pid)
+        set_id, pid = asked.parts(request, 2)
+        wanted, picture = asked.id(set_id), asked.id(pid)
         return _with_reason(answer(lambda: gallery.detail(wanted, picture)), texts)
 
     def count(text: Any) -> list[dict[str, Any]]:
-        return gallery.count(_text(text, MAX_TEXT))
+        return gallery.count(asked.text(text, MAX_TEXT))
 
     def tags(request: Any) -> list[list[Any]] | dict[str, Any]:
-        set_id, query, limit = _parts(request, 3)
-        wanted, where, most = _id(set_id), _query(query), _count(limit)
+        set_id, query, limit = asked.parts(request, 3)
+        wanted, where, most = asked.id(set_id), _query(query), asked.count(limit)
         return answer(lambda: gallery.tags(wanted, where, most))
 
     def histogram(set_id: Any) -> list[dict[str, Any]] | dict[str, Any]:
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         return answer(lambda: gallery.histogram(wanted))
 
     return [open, reload, pictures, detail, count, tags, histogram]
@@ -124,32 +123,32 @@ def of_edits(studio: Studio) -> list[Callable[..., Any]]:
     gallery = studio.gallery
 
     def save(request: Any) -> dict[str, Any]:
-        set_id, pid, text, stamp = _parts(request, 4)
-        wanted, picture = _id(set_id), _id(pid)
-        caption, known = _text(text, MAX_TEXT), _text(stamp, MAX_WORDS)
+        set_id, pid, text, stamp = asked.parts(request, 4)
+        wanted, picture = asked.id(set_id), asked.id(pid)
+        caption, known = asked.text(text, MAX_TEXT), asked.text(stamp, MAX_WORDS)
         return answer(lambda: gallery.save(wanted, picture, caption, known))
 
     def preview_edit(request: Any) -> dict[str, Any]:
-        set_id, operation, scope = _parts(request, 3)
-        wanted, edit, where = _id(set_id), _operation(operation), _scope(scope)
+        set_id, operation, scope = asked.parts(request, 3)
+        wanted, edit, where = asked.id(set_id), _operation(operation), _scope(scope)
         return answer(lambda: gallery.preview_edit(wanted, edit, where))
 
     def apply_edit(request: Any) -> dict[str, Any]:
-        set_id, operation, scope = _parts(request, 3)
-        wanted, edit, where = _id(set_id), _operation(operation), _scope(scope)
+        set_id, operation, scope = asked.parts(request, 3)
+        wanted, edit, where = asked.id(set_id), _operation(operation), _scope(scope)
         return answer(lambda: gallery.apply_edit(wanted, edit, where))
 
     def trash(request: Any) -> dict[str, Any]:
-        set_id, pids = _parts(request, 2)
-        wanted, pictures = _id(set_id), _pids(pids)
+        set_id, pids = asked.parts(request, 2)
+        wanted, pictures = asked.id(set_id), asked.ids(pids, MAX_PIDS, 1)
         return answer(lambda: gallery.trash(wanted, pictures))
 
     def undo_edit(set_id: Any) -> dict[str, Any]:
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         return answer(lambda: gallery.undo(wanted))
 
     def redo_edit(set_id: Any) -> dict[str, Any]:
-        wanted = _id(set_id)
+        wanted = asked.id(set_id)
         return answer(lambda: gallery.redo(wanted))
 
     return [save, preview_edit, apply_edit, trash, undo_edit, redo_edit]
@@ -160,51 +159,23 @@ def _with_reason(record: dict[str, Any], texts: Texts) -> dict[str, Any]:
     return {**record, **{key: texts.reason(record[key]) for key in ("reason", "locked") if record.get(key)}}
 
 
-def _text(value: Any, longest: int) -> str:
-    if not isinstance(value, str) or len(value) > longest:
-        raise ValueError(f"a text of at most {longest} letters is needed")
-    return value
-
-
-def _id(value: Any) -> str:
-    if not isinstance(value, str) or len(value) != ID_LETTERS or not value.isalnum():
-        raise ValueError("a set and a picture are named by twelve letters")
-    return value
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("a position is a whole number")
-    return value
-
-
-def _parts(value: Any, count: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) != count:
-        raise ValueError(f"{count} values are needed")
-    return value
-
-
 def _query(value: Any) -> dict[str, Any]:
     """A query with the keys that there are, each of its type."""
     if not isinstance(value, dict):
         raise ValueError("a query is a record")
-    query: dict[str, Any] = {key: _text(value.get(key, ""), MAX_WORDS) for key in ("filter", "search", "tag", "sort")}
+    query: dict[str, Any] = {
+        key: asked.text(value.get(key, ""), MAX_WORDS) for key in ("filter", "search", "tag", "sort")
+    }
     if query["filter"] not in ("", *FILTERS) or query["sort"] not in ("", *SORTS):
         raise ValueError("there is no such filter or order")
     return {key: text for key, text in query.items() if text} | {"reverse": value.get("reverse") is True}
-
-
-def _pids(value: Any) -> list[str]:
-    if not isinstance(value, list) or not 0 < len(value) <= MAX_PIDS:
-        raise ValueError("a list of pictures is needed")
-    return [_id(pid) for pid in value]
 
 
 def _scope(value: Any) -> dict[str, Any]:
     """Which pictures an edit is about: {"pids": [...]} or {"query": {...}}, never both."""
     match value:
         case {"pids": pids, **rest} if not rest:
-            return {"pids": _pids(pids)}
+            return {"pids": asked.ids(pids, MAX_PIDS, 1)}
         case {"query": query, **rest} if not rest:
             return {"query": _query(query)}
     raise ValueError("an edit is about some pictures or about those of a query")
