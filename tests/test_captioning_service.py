@@ -15,6 +15,7 @@ from captioners.catalog import CAPTIONERS
 from captioners.config import CaptionConfig
 from captioners.resolve import load
 from tests.fake_captioner import CANNOT_LOAD, DIES
+from tests.stub_server import StubServer
 from tests.test_caption_job import draw
 from trainers.errors import AtelierError, ConfigError, DataError
 from trainers.machine import Machine
@@ -368,6 +369,19 @@ def test_missing_packages_are_told_before_a_job_starts(studio: Studio, monkeypat
     small = {"captioner": {"name": "joycaption-beta-one", "quantize": "nf4"}}
     errors = studio.captioning.check(small, set_id(studio))["errors"]
     assert errors[0]["field"] == "captioner.quantize" and "requirements-quantize.txt" in errors[0]["message"]
+
+
+def test_models_of_a_server_are_listed_with_its_own_key(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_SERVER_KEY", "sk-own")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
+    with StubServer() as server:
+        server.models = ["small", "large"]
+        assert studio.captioning.server_models(server.url) == ["small", "large"]
+        assert [one.headers["Authorization"] for one in server.asked] == ["Bearer sk-own"]
+    with pytest.raises(AtelierError, match="cannot be reached"):
+        studio.captioning.server_models(server.url)
+    with pytest.raises(ConfigError, match="address"):
+        studio.captioning.server_models("")
 
 
 def test_the_page_cannot_choose_which_secret_is_sent(studio: Studio) -> None:

@@ -207,6 +207,8 @@ WRONG: list[tuple[str, Any]] = [
     ("caption_edit", [{}, "../../etc"]),
     ("caption_edit", [{}, None]),
     ("caption_edit", {}),
+    ("server_models", ["http://127.0.0.1/v1"]),
+    ("server_models", "x" * 5000),
     ("try_out", [{}, "", []]),
     ("try_out", [{}, SET, [PICTURE] * 4]),
     ("try_out", [{}, SET, ["../x"]]),

@@ -20,7 +20,7 @@ PREFIX = "caption."  # of the translations: both configurations have a section "
 NAME = "captioner.name"
 BLANKS_COUNT = ("policy.separator", "policy.prefix", "policy.suffix")
 LONG = ("prompt.text", "prompt.system")
-OPEN = ("prompt.length", "prompt.options")  # what is offered for them is not all that there is
+OPEN = ("prompt.length", "prompt.options", "server.model")  # what is offered for them is not all that there is
 SAID_BY_CHOICES = ("policy.existing",)  # the help names the values, which the page shows in words
 
 Values = dict[str, Any]  # {"section": {"key": value}}
@@ -106,9 +106,9 @@ def _control(parameter: Parameter, options: Sequence[str]) -> str:
         return "check"
     if parameter.kind == "lines" or parameter.path in LONG:
         return "area"
-    if not options:
-        return "text"
-    return "combo" if parameter.path in OPEN else "select"
+    if parameter.path in OPEN:
+        return "combo"
+    return "select" if options else "text"
 
 
 def parse(parameter: Parameter, raw: Any) -> Any:

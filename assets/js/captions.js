@@ -28,7 +28,7 @@
       Object.assign(this, { root, ask: answering(server), check: null, turn: 0, queue: Promise.resolve() });
       this.sets = new at.CaptionSets({ ask: this.ask, chosen: (id) => this.open(id), changed: () => this.changed() });
       this.cards = new at.CaptionCards((name) => this.choose(name));
-      this.form = new at.CaptionForm((raws) => this.edit(raws));
+      this.form = new at.CaptionForm((raws) => this.edit(raws), (url) => this.ask.server_models(url));
       this.trial = new at.CaptionTrial(() => this.ask.stop_trial(0).then(() => this.trials.now()));
       this.job = new at.CaptionJob({ ask: this.ask, news: (items, fresh) => this.view.news(items, fresh), ended: () => this.ended(), drawn: () => this.drawn(), settled: () => this.saveTyped() });
       this.plan = new at.CaptionPlan({ trial: this.trial, tryOut: (chosen) => this.tryOut(chosen), start: (train) => this.start(train), trainOn: () => this.trainOn() });

@@ -7,9 +7,9 @@
   const ORDER = ["server", "prompt", "tags", "generate", "captioner", "run", "policy"];
 
   class Field {
-    // record: as the server describes it; changed(path, content)
-    constructor(record, changed) {
-      Object.assign(this, { record, changed, sent: record.value });
+    // record: as the server describes it; changed(path, content); more(): choices that are asked for when it is entered
+    constructor(record, changed, more = null) {
+      Object.assign(this, { record, changed, more, sent: record.value });
       this.input = this.control();
       this.input.id = `cp-${record.path.replace(".", "-")}`;
       this.ghost = h("span", { class: "cp-ghost", hidden: true });
@@ -38,7 +38,7 @@
       }
       const typing = { class: "ds-input", spellcheck: "false", autocomplete: "off", oninput: () => this.typed(), onblur: () => this.commit() };
       const lines = this.record.path.startsWith("prompt.text") ? "3" : "2";
-      const box = control === "area" ? h("textarea", { ...typing, rows: lines }) : h("input", { ...typing, type: "text", placeholder: String(usual), list: control === "combo" && options.length ? `cp-offer-${this.record.path.replace(".", "-")}` : null, onkeydown: (event) => event.key === "Enter" && !event.isComposing && this.commit() });
+      const box = control === "area" ? h("textarea", { ...typing, rows: lines }) : h("input", { ...typing, type: "text", placeholder: String(usual), list: control === "combo" ? `cp-offer-${this.record.path.replace(".", "-")}` : null, onfocus: () => this.lookUp(), onkeydown: (event) => event.key === "Enter" && !event.isComposing && this.commit() });
       box.value = value;
       return box;
     }
@@ -46,10 +46,15 @@
     // What can be chosen beside what can be typed: for a line as its list, for lines as a choice that adds one.
     offer() {
       const { control, options, path } = this.record;
-      if (!options.length || control === "select") return null;
-      if (control !== "area") return h("datalist", { id: `cp-offer-${path.replace(".", "-")}` }, options.map(([value, text]) => h("option", { value, label: text === value ? null : text })));
+      if ((!options.length && control !== "combo") || control === "select") return null;
+      if (control !== "area") return (this.list = h("datalist", { id: `cp-offer-${path.replace(".", "-")}` }, options.map(([value, text]) => h("option", { value, label: text === value ? null : text }))));
       const add = h("select", { class: "cp-select cp-add", "aria-label": t("captioning.add_line"), onchange: () => { this.put([this.input.value.trim(), add.value].filter(Boolean).join("\n")); add.value = ""; } }, h("option", { value: "", text: t("captioning.add_line") }), options.map(([value, text]) => h("option", { value, text })));
       return add;
+    }
+
+    async lookUp() {
+      const found = await this.more?.();
+      if (found) this.list.replaceChildren(...found.map((value) => h("option", { value })));
     }
 
     content() {
@@ -99,9 +104,10 @@
   }
 
   class CaptionForm {
-    // changed(raws): dotted path -> content
-    constructor(changed) {
+    // changed(raws): dotted path -> content; models(url): {models} of a server
+    constructor(changed, models) {
       Object.assign(this, { changed, fields: new Map() });
+      this.more = { "server.model": async () => (await models(this.fields.get("server.url").content()))?.models };
       this.asking = h("div", { class: "cp-form" }); // how the captioner is asked
       this.writing = h("div", { class: "cp-form" }); // what becomes of its texts
       this.folds = [];
@@ -110,7 +116,7 @@
     show(all) {
       const records = all.toSorted((one, other) => ORDER.indexOf(one.section) - ORDER.indexOf(other.section));
       for (const field of this.fields.values()) clearTimeout(field.later);
-      this.fields = new Map(records.map((record) => [record.path, new Field(record, (path, content) => this.changed({ [path]: content }))]));
+      this.fields = new Map(records.map((record) => [record.path, new Field(record, (path, content) => this.changed({ [path]: content }), this.more[record.path])]));
       const isOpen = Object.fromEntries(this.folds.map(({ key, fold }) => [key, fold.open]));
       this.folds = [];
       const fill = (root, key, wanted) => {

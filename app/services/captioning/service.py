@@ -26,6 +26,8 @@ from captioners.catalog import CAPTIONERS
 from captioners.config import CaptionConfig
 from captioners.prompts import prompt_for
 from captioners.scribe import act_of
+from captioners.server_client import models
+from captioners.server_endpoint import key_of
 from captioners.written import Provenance, note_turn
 from trainers import settings
 from trainers.data.edits import set_id_of
@@ -99,6 +101,10 @@ class Captioning:
                 "prompt.options": [*joycaption_prompts.OPTIONS[spec.dialect]],
             }
         return {"prompt.task": [*spec.tasks]} if spec.tasks else {}
+
+    def server_models(self, url: str) -> list[str]:
+        """Names of the models that a server has. Raises AtelierError, with the remedy, when it does not tell them."""
+        return models(url, key_of(CaptionConfig().server.key_env))
 
     def draft(self) -> Record:
         """Saved settings: {section: {key: value}}."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from app.services.studio import Studio
 
 MAX_TEXT = 20_000  # letters of a setting
+MAX_ADDRESS = 2000
 MAX_SETTINGS = 200
 TRIED = 3
 NO_SET: dict[str, Any] = {
@@ -83,7 +84,12 @@ def of_settings(studio: Studio, draft: CaptionDraft, texts: Texts) -> list[Calla
         values = draft.edit(changes)
         return _told(answer(lambda: _checked(studio, values, wanted, texts)), texts)
 
-    return [captioners, caption_form, caption_edit]
+    def server_models(url: Any) -> dict[str, Any]:
+        """{models: names} of a server, or {error}."""
+        address = asked.text(url, MAX_ADDRESS)
+        return _told(answer(lambda: {"models": studio.captioning.server_models(address)}), texts)
+
+    return [captioners, caption_form, caption_edit, server_models]
 
 
 def of_trial(studio: Studio, draft: CaptionDraft, texts: Texts) -> list[Callable[..., Any]]:
