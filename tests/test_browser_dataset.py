@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import Watch, serving_fake, tab
+from tests.browser import EXPECT_MS, Watch, serving_fake, tab
 
 pytestmark = pytest.mark.browser
 
@@ -68,6 +69,13 @@ def expect_total(page: Page, count: int) -> None:
 
 def cell(page: Page, index: int) -> Locator:
     return page.locator(f'.ds-cell[data-index="{index}"]')
+
+
+def wait_for_text(file: Path, text: str) -> None:
+    due = time.monotonic() + EXPECT_MS / 1000
+    while file.read_text().strip() != text:
+        assert time.monotonic() < due, file.read_text()
+        time.sleep(0.02)
 
 
 def captions(folder: Path) -> dict[str, str]:
@@ -212,7 +220,7 @@ def test_keys_select_edit_and_delete_and_stay_out_of_text(url: str, mine: Path, 
     page.keyboard.press("ControlOrMeta+Enter")  # saves, and on to the next picture
     expect(page.locator(".ds-panel-head strong")).to_have_text("p0006.png")
     expect(page.locator(".ds-text")).to_be_focused()
-    assert (mine / "p0005.txt").read_text().strip() == "gd new words"
+    wait_for_text(mine / "p0005.txt", "gd new words")  # the page does not wait for it
     page.keyboard.press("Escape")
     expect(grid).to_be_focused()
 

@@ -271,7 +271,7 @@ def test_functions_of_a_run_take_nothing_but_its_name(studio: Studio, bad: Any) 
 @pytest.mark.parametrize("bad", [None, "x", ["run"], ["run", 1], ["run", "../x"], ["run", "A" * 12], {"run": "x"}])
 def test_functions_of_a_trial_take_nothing_but_ids(studio: Studio, bad: Any) -> None:
     for name in ("test_again", "test_delete"):
-        with pytest.raises(ValueError, match=r"twelve letters|two values"):
+        with pytest.raises(ValueError, match=r"twelve letters|2 values"):
             functions(studio)[name](bad)
 
 
