@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SPLASH = Path(__file__).with_name("splash.html")
 MAX_UPLOAD = "2gb"
+PRIVATE = ("settings", "runs", "window", "journals", "caption-trials")  # of the data folder
 # the addresses of pictures change with the files
 KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
 
@@ -99,7 +100,7 @@ def build_pages(studio: Studio) -> FastAPI:
         "ssr_mode": False,
         "enable_monitoring": False,
         "max_file_size": MAX_UPLOAD,
-        "blocked_paths": [str(studio.data_dir / name) for name in ("settings", "runs", "window", "journals")],
+        "blocked_paths": [str(studio.data_dir / name) for name in PRIVATE],
     }
     for path, page in shell.pages(studio).items():
         page.queue(max_size=64)
