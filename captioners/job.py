@@ -19,7 +19,7 @@ from captioners.base import Captioner, Request, StopAskedError
 from captioners.catalog import CaptionerSpec
 from captioners.config import CaptionConfig
 from captioners.plan import Target
-from captioners.policy import wants
+from captioners.policy import one_line, wants
 from captioners.prompts import prompt_for
 from captioners.scribe import Ready, Scribe
 from captioners.tries import Tries
@@ -171,9 +171,10 @@ class Job:
         prompt = prompt_for(
             self.config,
             self.spec,
-            tags=" ".join((shown or "").split()),
-            name=Path(target.name).stem,
-            directory=Path(self.config.pictures.folder, target.name).parent.name,
+            # a special token of the model in one of them would be taken for the model's own
+            tags=one_line(shown or ""),
+            name=one_line(Path(target.name).stem),
+            directory=one_line(Path(self.config.pictures.folder, target.name).parent.name),
         )
         return Asked(target, text, Request(picture, prompt, seed_of(self.config.run.seed, target.name)))
 

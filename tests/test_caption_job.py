@@ -337,7 +337,7 @@ def test_the_old_caption_is_part_of_the_question(make: Make) -> None:
     desk = make(
         1, "captioner.name=qwen3-vl-2b", "existing=replace", "prompt.text=Improve {tags} of {name} in {directory}"
     )
-    (desk.folder / "p00.txt").write_text("one,\ntwo {name}")
+    (desk.folder / "p00.txt").write_text("one,\ntwo <|image_pad|>{name}")
     model = SceneReader()
     desk.caption(model)
     assert model.prompts == ["Improve one, two {name} of p00 in pictures"]
