@@ -19,6 +19,7 @@ from trainers.events import BatchCaptioned, Captioned, Event, PhaseChanged, RunF
 from trainers.machine import detect
 from trainers.rundir import RunDir, worker_info
 
+ALL_KEPT = "Captions that are there were kept. See existing=fill, replace, append, prepend or line."
 NAMED = 20  # failures whose names the last line gives
 
 
@@ -79,6 +80,7 @@ class Progress:
         self.failed: RunFailed | None = None
         self.finished: RunFinished | None = None
         self._failures: list[Captioned] = []
+        self._counts: BatchCaptioned | None = None
         self._bar: Any = None  # a tqdm, once pictures are captioned
 
     def __call__(self, event: Event) -> None:
@@ -101,6 +103,7 @@ class Progress:
                 self.finished = event
 
     def _batch(self, event: BatchCaptioned) -> None:
+        self._counts = event
         self._bar.update(event.done - self._bar.n)
         for picture in event.pictures:
             if picture.status == "failed":
@@ -129,6 +132,8 @@ class Progress:
             if self.finished.stopped:
                 print(f"Stopped. Go on with: python launch.py resume {run.path}", file=sys.stderr)
             print(f"{self.finished.summary}{listed}")
+            if self._counts and not self._counts.written and self._counts.skipped and not self.finished.stopped:
+                print(ALL_KEPT, file=sys.stderr)
             if act_of(run):
                 print(f"Undo with: python launch.py undo {run.path}", file=sys.stderr)
 

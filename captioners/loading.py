@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from transformers.utils import logging
 
 from captioners.base import Runtime
 from captioners.config import CaptionConfig
@@ -18,7 +19,9 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def make_runtime(config: CaptionConfig, stop_asked: Any) -> Runtime:
-    """Device and number format of this process. config: resolved."""
+    """Device and number format of this process, whose libraries keep quiet from now on. config: resolved."""
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     torch.set_num_threads(int(config.run.threads))
     return Runtime(
         device=torch.device(config.captioner.device),

@@ -148,4 +148,5 @@ def test_pictures_without_work_load_no_model(
 
     monkeypatch.setattr(worker, "_load", load)
     assert cli.main(["caption", "sandbox", str(folder)]) == EXIT_DONE
-    assert capsys.readouterr().out == "written 0, skipped 6, failed 0\n"
+    out, err = capsys.readouterr()
+    assert out == "written 0, skipped 6, failed 0\n" and "existing=fill, replace" in err
