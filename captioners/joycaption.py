@@ -16,6 +16,7 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration, PreTrainedT
 from captioners.base import Captioner, Request, Result, Runtime
 from captioners.config import CaptionConfig
 from captioners.faults import fault_of
+from captioners.folders import read_config
 from captioners.generation import Drawing, end_ids, generate, is_cut_off
 from captioners.loading import check_quantized, open_weights, quantization, require_files, to_device
 from trainers.errors import AtelierError
@@ -29,9 +30,7 @@ END_OF_TURN = "<|eot_id|>"
 def load(source: Path, config: CaptionConfig, runtime: Runtime) -> Captioner:
     """Raises AtelierError for a folder of something else, and for weights that do not fit."""
     require_files(source, "config.json", "tokenizer.json", "tokenizer_config.json")
-    kind = json.loads((source / "config.json").read_text("utf-8")).get("model_type")
-    if kind != "llava":
-        raise AtelierError(f"{source} holds a model of type {kind!r}, not the Llava model that JoyCaption is.")
+    read_config(source, ("llava",))
     model = open_weights(LlavaForConditionalGeneration, source, **quantization(runtime, KEEP))
     check_quantized(model, runtime, LANGUAGE)
     return JoyCaption(to_device(model, runtime), open_tokenizer(source), config, runtime)

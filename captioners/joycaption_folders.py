@@ -31,7 +31,8 @@ from captioners.joycaption import (
     to_pixels,
     turn_ends,
 )
-from captioners.loading import INSTALL, check_complete, open_weights
+from captioners.loading import check_complete, open_weights
+from captioners.packages import BITSANDBYTES, remedy
 from trainers.errors import AtelierError, MissingPackageError
 
 START, STOP = 0, 1  # learned tokens around the picture; the third of them is not used
@@ -125,7 +126,7 @@ def _load_language(parts: Parts, runtime: Runtime) -> Any:
     try:
         model = open_weights(AutoModelForCausalLM, parts.language, dtype=runtime.dtype, device_map={"": runtime.device})
     except ImportError as error:
-        raise MissingPackageError(f"{parts.language} needs the package bitsandbytes.", INSTALL) from error
+        raise MissingPackageError(f"{parts.language} needs the package bitsandbytes.", remedy(BITSANDBYTES)) from error
     lora = parts.checkpoint / "text_model"
     found = model.load_adapter(str(lora), adapter_kwargs={"local_files_only": True})
     check_complete(vars(found), lora)

@@ -12,9 +12,9 @@ from transformers.utils import logging
 
 from captioners.base import Runtime
 from captioners.config import CaptionConfig
+from captioners.packages import BITSANDBYTES, remedy
 from trainers.errors import AtelierError, MissingPackageError
 
-INSTALL = "Install it with: .venv/bin/python -m pip install -r requirements-quantize.txt"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -64,7 +64,7 @@ def quantization(runtime: Runtime, keep: tuple[str, ...]) -> dict[str, Any]:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
-        raise MissingPackageError("captioner.quantize needs the package bitsandbytes.", INSTALL) from error
+        raise MissingPackageError("captioner.quantize needs the package bitsandbytes.", remedy(BITSANDBYTES)) from error
     from transformers import BitsAndBytesConfig
 
     four = runtime.quantize == "nf4"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from captioners.catalog import CAPTIONERS, READS, CaptionerSpec
 from captioners.config import Quantize
+from captioners.packages import BITSANDBYTES, FILES, ONNXRUNTIME
 from captioners.weights import is_here
 from trainers.machine import Machine
 
@@ -51,7 +52,7 @@ def _notes(machine: Machine) -> Iterator[str]:
     if any(spec.gated for spec in CAPTIONERS.values()):
         yield "* Accept the licence on the model's page at Hugging Face once, and sign in with `hf auth login`."
     yield f"GB, nf4: peak of memory on {machine.device} for a picture at a time, and with captioner.quantize = nf4."
-    yield "here: on this machine already. Install requirements-tagger.txt for wd, requirements-quantize.txt for"
+    yield f"here: on this machine already. Install {FILES[ONNXRUNTIME]} for wd, {FILES[BITSANDBYTES]} for"
     yield "captioner.quantize and for the 4-bit files of joycaption_folders."
     yield f"All captioners read {ALL_READ}. Beside these"
     for kind, paths in READS.items():

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from captioners import plan, resolve
 from captioners.catalog import CaptionerSpec
 from captioners.config import CaptionConfig
+from captioners.packages import BITSANDBYTES, ONNXRUNTIME, is_installed, remedy
 from captioners.server_endpoint import checked_url
 from captioners.weights import place_of
 from trainers.errors import ConfigError
 from trainers.weights.hub import is_offline
-
-PIP = "Install it with: .venv/bin/python -m pip install -r"
-TAGGER_FILE, QUANTIZE_FILE = "requirements-tagger.txt", "requirements-quantize.txt"
 
 
 def check(config: CaptionConfig) -> None:
@@ -26,9 +22,9 @@ def check(config: CaptionConfig) -> None:
     if spec.kind == "qwen_vl" and config.captioner.precision == "fp16":
         raise overflows()
     if package := missing_package(spec):
-        raise ConfigError("captioner.name", f"{spec.title} needs the package {package}.", f"{PIP} {TAGGER_FILE}")
-    if config.captioner.quantize != "none" and not importlib.util.find_spec("bitsandbytes"):
-        raise ConfigError("captioner.quantize", "it needs the package bitsandbytes.", f"{PIP} {QUANTIZE_FILE}")
+        raise ConfigError("captioner.name", f"{spec.title} needs the package {package}.", remedy(package))
+    if config.captioner.quantize != "none" and not is_installed(BITSANDBYTES):
+        raise ConfigError("captioner.quantize", f"it needs the package {BITSANDBYTES}.", remedy(BITSANDBYTES))
     if place_of(config, spec) is None and is_offline():
         source = config.captioner.source or spec.source
         what = f"{source} is not on this machine, and downloads are switched off (HF_HUB_OFFLINE)."
@@ -42,4 +38,4 @@ def overflows() -> ConfigError:
 
 def missing_package(spec: CaptionerSpec) -> str:
     """The package that this captioner needs and that is not installed; "" for none."""
-    return "onnxruntime" if spec.kind == "wd" and not importlib.util.find_spec("onnxruntime") else ""
+    return ONNXRUNTIME if spec.kind == "wd" and not is_installed(ONNXRUNTIME) else ""

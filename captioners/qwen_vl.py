@@ -19,10 +19,11 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from captioners.base import Request, Result, Runtime
 from captioners.config import CaptionConfig
 from captioners.faults import fault_of
+from captioners.folders import read_config
 from captioners.generation import Drawing, end_ids, generate, is_cut_off
 from captioners.loading import check_complete, check_quantized, quantization, to_device
 from captioners.preflight import overflows
-from trainers.errors import AtelierError, ConfigError
+from trainers.errors import ConfigError
 
 KINDS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 # 1280 tokens of 28 x 28 pixels, where the makers see no gain for whole pictures; a photo of 24 MP would be 24,000
@@ -35,7 +36,7 @@ def load(source: Path, config: CaptionConfig, runtime: Runtime) -> QwenVL:
     """source: folder as published. Raises ConfigError for fp16, AtelierError for weights of another model."""
     if runtime.dtype == torch.float16:
         raise overflows()
-    _check_kind(source)
+    read_config(source, KINDS)
     model, info = AutoModelForImageTextToText.from_pretrained(
         source,
         **quantization(runtime, keep=("model.visual", "lm_head")),
@@ -50,12 +51,6 @@ def load(source: Path, config: CaptionConfig, runtime: Runtime) -> QwenVL:
     return QwenVL(
         to_device(model, runtime), tokenizer, processor, _template(source), config.prompt.system, drawing, runtime
     )
-
-
-def _check_kind(source: Path) -> None:
-    found = json.loads((source / "config.json").read_text(encoding="utf-8")).get("model_type")
-    if found not in KINDS:
-        raise AtelierError(f"The model in {source} is of the kind {found!r}, not Qwen-VL.", "Choose its own captioner.")
 
 
 def _template(source: Path) -> str | None:

@@ -14,13 +14,13 @@ from PIL import Image
 
 from captioners.base import Request, Result, Runtime, StopAskedError
 from captioners.config import CaptionConfig
+from captioners.packages import ONNXRUNTIME, remedy
 from captioners.tag_lists import AGAIN, TagList, read_tags
 from captioners.tags import choose
 from trainers.errors import AtelierError, MissingPackageError
 
 log = logging.getLogger(__name__)
 
-INSTALL = "Install it with: .venv/bin/python -m pip install -r requirements-tagger.txt"
 GRAPHS = ("model.onnx", "model_optimized.onnx")
 USUAL_SIZE = 448  # of graphs that take any size
 NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -143,7 +143,7 @@ def open_session(graph: Path, runtime: Runtime, threads: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingPackageError("Taggers need the package onnxruntime.", INSTALL) from error
+        raise MissingPackageError("Taggers need the package onnxruntime.", remedy(ONNXRUNTIME)) from error
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

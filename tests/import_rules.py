@@ -27,6 +27,7 @@ LIGHT_MODULES = (
     "captioners.job",
     "captioners.joycaption_prompts",
     "captioners.overview",
+    "captioners.packages",
     "captioners.plan",
     "captioners.policy",
     "captioners.preflight",

@@ -361,7 +361,7 @@ def test_what_would_end_a_job_later_is_told_before_it_starts(
 
 
 def test_missing_packages_are_told_before_a_job_starts(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("captioners.preflight.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("captioners.packages.importlib.util.find_spec", lambda name: None)
     errors = studio.captioning.check({"captioner": {"name": "wd-vit"}}, set_id(studio))["errors"]
     assert errors[0]["field"] == "captioner.name" and "requirements-tagger.txt" in errors[0]["message"]
     needs = {card["name"]: card["needs"] for card in studio.captioning.cards()}

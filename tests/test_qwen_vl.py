@@ -399,7 +399,7 @@ def test_fp16_is_refused(folder: Path) -> None:
 
 def test_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "config.json", {"model_type": "llava"})
-    with pytest.raises(AtelierError, match="of the kind 'llava', not Qwen-VL"):
+    with pytest.raises(AtelierError, match="of the kind 'llava', not qwen"):
         opened(tmp_path)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from captioners.catalog import CAPTIONERS, CaptionerSpec
-from captioners.preflight import TAGGER_FILE, missing_package
+from captioners.packages import FILES
+from captioners.preflight import missing_package
 from captioners.weights import is_here
 from trainers.machine import Machine
 
@@ -38,7 +39,7 @@ def _card(name: str, spec: CaptionerSpec, machine: Machine) -> Record:
         "here": is_here(name),
         "built_in": spec.built_in,
         "fits": _fits(memory, small if spec.quantizable else memory, machine),
-        "needs": f"pip install -r {TAGGER_FILE}" if missing_package(spec) else "",
+        "needs": f"pip install -r {FILES[package]}" if (package := missing_package(spec)) else "",
         "gated": spec.gated,
         "page": f"{HUB}/{spec.source}" if spec.source and not spec.built_in else "",
     }
