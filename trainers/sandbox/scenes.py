@@ -60,7 +60,8 @@ class Scene:
 class Reading:
     """What `read` saw; a part is None where nothing known was recognised.
 
-    overlap: intersection over union of the object with the template of `shape`, in [0, 1].
+    overlap: intersection over union of the object with the template of `shape`, in [0, 1]; y: centre of the object in
+    pixels of SIZE from the top.
     """
 
     shape: str | None
@@ -68,6 +69,7 @@ class Reading:
     place: str | None
     background: str
     overlap: float
+    y: float | None = None
 
     def agrees(self, scene: Scene) -> bool:
         """Shape and colour are both right."""
@@ -200,7 +202,7 @@ def read(picture: Image.Image) -> Reading:
     overlaps = {shape: _overlap(blob, shape, x, y, radius) for shape in SHAPES}
     shape = max(overlaps, key=lambda name: overlaps[name])
     known = overlaps[shape] >= MIN_OVERLAP
-    return Reading(shape if known else None, colour, place, background, overlaps[shape])
+    return Reading(shape if known else None, colour, place, background, overlaps[shape], float(y))
 
 
 def _erode(blob: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What the Preferences tab can ask for."""

@@ -1,0 +1,1 @@
+"""Preferences: pictures are generated, scored and compared by people, and become pairs to train on."""
