@@ -28,7 +28,9 @@ def append(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 data = b"\n" + data
-        file.write(data)
+        rest = memoryview(data)
+        while rest:  # a disk that gets full takes a part and says no only the next time
+            rest = rest[file.write(rest) :]
         os.fsync(file.fileno())
 
 

@@ -41,13 +41,18 @@ class TrainingPair:
 
 def write_training_pairs(path: Path, pairs: Iterable[TrainingPair]) -> None:
     """Paths below the file's folder's parent (the set) are written relative to the file, so that a set can be moved."""
+    write_atomic(path, as_lines(pairs, path.parent))
+
+
+def as_lines(pairs: Iterable[TrainingPair], folder: Path) -> str:
+    """The text of a file of pairs that lies in `folder`."""
     lines = []
     for pair in pairs:
         record = dataclasses.asdict(pair)
         for side in ("chosen", "rejected"):
-            record[side] = _relative(record[side], path.parent)
+            record[side] = relative(record[side], folder)
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    write_atomic(path, "".join(lines))
+    return "".join(lines)
 
 
 def read_training_pairs(path: Path) -> list[TrainingPair]:
@@ -66,7 +71,7 @@ def read_training_pairs(path: Path) -> list[TrainingPair]:
     return found
 
 
-def _relative(path: str, folder: Path) -> str:
+def relative(path: str, folder: Path) -> str:
     """Relative to `folder` when it lies in the set around it; "" stays."""
     if path and Path(path).is_relative_to(folder.parent):
         return f"../{Path(path).relative_to(folder.parent).as_posix()}"

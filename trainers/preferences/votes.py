@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -55,13 +55,16 @@ class VoteLog:
 
     def add(self, vote: Vote) -> bool:
         """Write a vote, or a tombstone, to the disk; False, and nothing is written, if it is there. Raises OSError."""
+        return self.add_all([vote]) == 1
+
+    def add_all(self, votes: Iterable[Vote]) -> int:
+        """Write those that are not there yet, in one go, and say how many. Raises OSError."""
         with self._lock:
             self._catch_up()
-            if vote.vote_id in self._votes:
-                return False
-            append(self._path, [dataclasses.asdict(vote)])
+            fresh = {vote.vote_id: vote for vote in votes if vote.vote_id not in self._votes}
+            append(self._path, [dataclasses.asdict(vote) for vote in fresh.values()])
             self._catch_up()
-            return True
+            return len(fresh)
 
     def undo(self, vote_id: str, annotator: str, *, tombstone_id: str, ts: float) -> bool:
         """Take back a vote of this person; False when there is no such vote that stands."""

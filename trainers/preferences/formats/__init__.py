@@ -1,0 +1,1 @@
+"""Preferences in other programs' files: each module writes one form, reads it, or does both."""

@@ -1,0 +1,102 @@
+"""More than two pictures at once: votes from picking the best and the worst or from an order, and back to an order."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from trainers.errors import DataError
+from trainers.preferences import bradley_terry
+from trainers.preferences.bradley_terry import Strength, Wins
+from trainers.preferences.prefset import Auto, Pair, Prefset, make_pair
+from trainers.preferences.verdicts import verdicts
+from trainers.preferences.votes import Choice, Vote
+
+LEAST_SURE = 0.6  # probability of a win below which pictures count as equally good
+
+
+def best_and_worst(
+    prefset: Prefset, prompt_id: str, pictures: Sequence[str], best: str, worst: str
+) -> list[tuple[Pair, Choice]]:
+    """What it says of pairs: the best beats all others, all others beat the worst. pictures: image ids of a prompt.
+
+    Pairs that the set does not have yet are to be added to it. Raises DataError unless best and worst are two of the
+    pictures.
+    """
+    if best == worst or best not in pictures or worst not in pictures:
+        raise DataError("The best and the worst must be two of the pictures that are shown.")
+    others = [image for image in dict.fromkeys(pictures) if image not in (best, worst)]
+    wins = [(best, worst), *((best, image) for image in others), *((image, worst) for image in others)]
+    return [_won(prefset, prompt_id, winner, loser) for winner, loser in wins]
+
+
+def in_order(prefset: Prefset, prompt_id: str, ordered: Sequence[str]) -> list[tuple[Pair, Choice]]:
+    """What an order says of all pairs. ordered: image ids of a prompt, the best first. Raises DataError for twins."""
+    if len(set(ordered)) < len(ordered):
+        raise DataError("A picture can have one place in an order.")
+    return [_won(prefset, prompt_id, winner, loser) for winner, loser in itertools.combinations(ordered, 2)]
+
+
+def _won(prefset: Prefset, prompt_id: str, winner: str, loser: str) -> tuple[Pair, Choice]:
+    pair = make_pair(winner, loser, prompt_id, "queue")
+    pair = prefset.pairs.get(pair.pair_id, pair)
+    return pair, "a" if pair.a == winner else "b"
+
+
+def wins_of(prefset: Prefset, votes: Iterable[Vote]) -> dict[str, dict[tuple[str, str], float]]:
+    """(winner, loser) -> how often, by prompt id; image ids. votes: those that stand.
+
+    Each person counts once for a pair; ties and "both bad" are half a win for each.
+    """
+    wins: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    for pair_id, verdict in verdicts(votes).items():
+        if pair_id in prefset.pairs:
+            pair, drawn = prefset.pairs[pair_id], (verdict.ties + verdict.bad) / 2
+            wins[pair.prompt_id][pair.a, pair.b] = verdict.a + drawn
+            wins[pair.prompt_id][pair.b, pair.a] = verdict.b + drawn
+    return wins
+
+
+def strengths(prefset: Prefset, votes: Iterable[Vote]) -> dict[str, dict[str, Strength]]:
+    """By prompt id and image id, the best first, of the pictures that people have compared. votes: those that stand."""
+    found = {}
+    for prompt_id, wins in wins_of(prefset, votes).items():
+        fitted = bradley_terry.fit(sorted({image for game in wins for image in game}), wins)
+        found[prompt_id] = dict(sorted(fitted.items(), key=lambda item: -item[1].strength))
+    return found
+
+
+def bt_pairs(prefset: Prefset, votes: Iterable[Vote] | None = None, *, least_sure: float = LEAST_SURE) -> list[Pair]:
+    """Pairs that nobody has answered but whose winner follows from the other votes of the prompt; none is written.
+
+    Only pictures that a chain of comparisons joins. Auto: margin is the difference of the strengths, agree the
+    probability that the winner wins; pairs below `least_sure` are left out. votes: those that stand, all by default.
+    """
+    votes = prefset.votes.standing() if votes is None else list(votes)
+    by_prompt = wins_of(prefset, votes)
+    found = []
+    for prompt_id, ranked in strengths(prefset, votes).items():
+        groups = _joined(by_prompt[prompt_id])
+        for better, worse in itertools.combinations(ranked, 2):
+            is_answered = (better, worse) in by_prompt[prompt_id]
+            sure = bradley_terry.probability(ranked[better].strength, ranked[worse].strength)
+            if groups[better] == groups[worse] and not is_answered and sure >= least_sure:
+                margin = ranked[better].strength - ranked[worse].strength
+                auto = Auto("a" if better < worse else "b", round(margin, 6), round(sure, 6))
+                found.append(make_pair(better, worse, prompt_id, "bt", auto))
+    return found
+
+
+def _joined(wins: Wins) -> Mapping[str, str]:
+    """Image id -> one that stands for all that are joined with it by comparisons."""
+    leader = {image: image for game in wins for image in game}
+
+    def find(image: str) -> str:
+        while leader[image] != image:
+            image = leader[image]
+        return image
+
+    for one, other in wins:
+        leader[find(one)] = find(other)
+    return {image: find(image) for image in leader}
