@@ -57,9 +57,21 @@ CAPTION_COMMANDS = {
     "undo": ("RUN_DIR", "take back all that a captioning job wrote"),
     "captioners": ("", "table of captioners"),
 }
-LATER_COMMANDS = ("pairs", "import")
+PAIRS_COMMANDS = {
+    "pairs": (
+        "generate|score|build|stats|export|import|compare|scorers [arguments]",
+        "draw pictures of prompts, score them, and make pairs of them to vote on and to train on",
+    ),
+}
+MODULES = {
+    "trainers.cli": TRAINER_COMMANDS,
+    "captioners.cli": CAPTION_COMMANDS,
+    "trainers.preferences.cli": PAIRS_COMMANDS,
+}
+LATER_COMMANDS = ("import",)
 COMMANDS = dict(OWN_COMMANDS, **TRAINER_COMMANDS)
 COMMANDS.update(CAPTION_COMMANDS)
+COMMANDS.update(PAIRS_COMMANDS)
 SEE_HELP = "All commands: python launch.py --help"
 
 
@@ -125,7 +137,7 @@ def run(arguments: list[str], env: Environment) -> int:
     if command == "test":
         os.chdir(env.root)
         return start(env, "pytest", arguments[1:])
-    module = "captioners.cli" if command in CAPTION_COMMANDS else "trainers.cli" if command else "app.main"
+    module = next((module for module, commands in MODULES.items() if command in commands), "app.main")
     return start(env, module, arguments)
 
 

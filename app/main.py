@@ -21,12 +21,13 @@ from trainers.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, AtelierError
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import uvicorn
+from fastapi import FastAPI
 
 from app import desktop
 from app.security import WILDCARDS, Policy, is_loopback, new_token
 from app.services.format import count
 from app.services.studio import Studio
-from app.web import Pages, create_app
+from app.web import create_app
 
 __all__ = ["create_app", "main"]
 
@@ -101,8 +102,9 @@ def _policy(args: argparse.Namespace, port: int) -> Policy:
     """Others can reach the app, by the network, a tunnel or a proxy: then a token guards it."""
     open_to_others = args.share or args.allow_host or not is_loopback(args.host)
     hosts = {name.lower() for name in args.allow_host}
+    token, label_token = (new_token(), new_token()) if open_to_others else ("", "")
     # cookies are shared by all ports of a host
-    return Policy(args.host.lower(), hosts, new_token() if open_to_others else "", f"atelier_{port}")
+    return Policy(args.host.lower(), hosts, token, f"atelier_{port}", label_token)
 
 
 def _url(host: str, port: int, token: str) -> str:
@@ -140,7 +142,7 @@ def _serve(args: argparse.Namespace, server_socket: socket.socket, policy: Polic
         desktop.open_window(url, studio.data_dir / "window")
     if args.share:
         port = server_socket.getsockname()[1]
-        threading.Thread(target=_share, args=(app.state.pages, policy, port), name="share", daemon=True).start()
+        threading.Thread(target=_share, args=(app, policy, port), name="share", daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has closed down
         server.run(sockets=[server_socket])
     running = len(studio.active_runs())
@@ -150,17 +152,19 @@ def _serve(args: argparse.Namespace, server_socket: socket.socket, policy: Polic
     return EXIT_DONE
 
 
-def _share(pages: Pages, policy: Policy, port: int) -> None:
+def _share(app: FastAPI, policy: Policy, port: int) -> None:
     from app.share import open_tunnel
 
-    pages.opened.wait()  # two threads must not import Gradio at the same time
+    app.state.pages.opened.wait()  # two threads must not import Gradio at the same time
     try:
         address = open_tunnel(port, policy.token)
     except RuntimeError as error:
         print(f"No share link could be made: {error}. Atelier goes on at the address above.", flush=True)
         return
     policy.hosts.add(urlsplit(address).hostname or "")
+    app.state.studio.preferences.voting.label_address = address
     print(f"Share link: {address}/enter?t={policy.token}", flush=True)
+    print(f"To label pictures only: {address}/enter?t={policy.label_token}", flush=True)
 
 
 if __name__ == "__main__":

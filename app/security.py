@@ -1,4 +1,7 @@
-"""A guard in front of every route: known Host, own Origin, and a token where others can reach the app."""
+"""A guard in front of every route: known Host, own Origin, and a token where others can reach the app.
+
+A second token, for people who help to label, opens the page for that and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -20,6 +23,11 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 WILDCARDS = frozenset({"0.0.0.0", "::", ""})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ENTER = "/enter"
+LABEL = "/label/"
+# all that the page for labelling needs: itself, what it asks, its scripts and styles, and the pictures of pairs
+LABEL_PATHS = re.compile(
+    r"/label|/label/(zh/)?(ask/\w+)?|/ui/(css|js|icons)/[\w-]+\.\w+|/file/pref/[^/]+/[\w-]+|/ready"
+)
 WRONG_TOKENS = 10  # of one address in PERIOD_S; then it has to wait
 PERIOD_S = 60.0
 COOKIE_AGE_S = 30 * 24 * 3600
@@ -43,7 +51,10 @@ LOCKED_PAGE = """<!doctype html><meta charset="utf-8"><title>Atelier</title>
 <body style="font:16px system-ui;max-width:32em;margin:20vh auto;padding:0 1em">
 <h1 style="font-size:20px">This Atelier is locked</h1>
 <p>Open it by the full link that its owner sees in the terminal. The link holds the key.</p>
-<script>if (!location.search) location.replace("/?entered")</script>"""
+<script>
+const here = new URL(location)
+if (!here.searchParams.has("entered")) { here.searchParams.set("entered", ""); location.replace(here) }
+</script>"""
 
 
 def is_loopback(host: str) -> bool:
@@ -59,13 +70,15 @@ def new_token() -> str:
 class Policy:
     """Who may come in.
 
-    bound: address that the server listens on; hosts: other names it is known by; token: empty for none.
+    bound: address that the server listens on; hosts: other names it is known by; token: empty for none; label_token:
+    for people who may label and nothing else, empty for none.
     """
 
     bound: str = "127.0.0.1"
     hosts: set[str] = field(default_factory=set)
     token: str = ""
     cookie: str = "atelier"
+    label_token: str = ""
 
     def knows_host(self, host: str) -> bool:
         """Names that others control are refused: by them a foreign page could reach a server on this machine."""
@@ -109,8 +122,11 @@ class Guard:
             return RedirectResponse("/", 303) if scope["path"] == ENTER else None
         if scope["path"] == ENTER:
             return self._enter(scope, headers)
-        if self._is_token(self._cookie(headers)):
+        if _is_same(self._cookie(headers, self._policy.cookie), self._policy.token):
             return None
+        if _is_same(self._cookie(headers, self._label_cookie), self._policy.label_token):
+            may = scope["type"] == "http" and LABEL_PATHS.fullmatch(scope["path"])
+            return None if may else PlainTextResponse("This link opens the page for labelling alone: /label/", 403)
         if "text/html" in headers.get("accept", ""):
             return HTMLResponse(LOCKED_PAGE, 401)
         return PlainTextResponse("Open Atelier by its full link first.", 401)
@@ -125,16 +141,24 @@ class Guard:
         client = (scope.get("client") or ("", 0))[0]
         if self._waits(client):
             return PlainTextResponse("Too many wrong keys. Wait a minute.", 429)
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("t", [""])[0]
-        if not self._is_token(given):
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        given = query.get("t", [""])[0]
+        if _is_same(given, self._policy.token):
+            answer, cookie = RedirectResponse("/", 303), self._policy.cookie
+        elif _is_same(given, self._policy.label_token):
+            named = "?" + urlencode({"set": query["set"][0]}) if "set" in query else ""
+            answer, cookie = RedirectResponse(LABEL + named, 303), self._label_cookie
+        else:
             self._wrong[client].append(time.monotonic())
             return PlainTextResponse("This key is wrong, or of an earlier start of Atelier.", 401)
-        answer = RedirectResponse("/", 303)
         secure = scope["scheme"] == "https" or headers.get("x-forwarded-proto") == "https"
-        answer.set_cookie(
-            self._policy.cookie, given, max_age=COOKIE_AGE_S, httponly=True, samesite="strict", secure=secure
-        )
+        answer.set_cookie(cookie, given, max_age=COOKIE_AGE_S, httponly=True, samesite="strict", secure=secure)
         return answer
+
+    @property
+    def _label_cookie(self) -> str:
+        """A name of its own, so that the owner who looks at the page for labelling stays the owner."""
+        return f"{self._policy.cookie}_label"
 
     def _waits(self, client: str) -> bool:
         now = time.monotonic()
@@ -146,15 +170,17 @@ class Guard:
                 del self._wrong[address]
         return len(self._wrong.get(client, ())) >= WRONG_TOKENS
 
-    def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._policy.token.encode())
-
-    def _cookie(self, headers: Headers) -> str:
+    def _cookie(self, headers: Headers, name: str) -> str:
         try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(self._policy.cookie)
+            morsel = SimpleCookie(headers.get("cookie", "")).get(name)
         except CookieError:
             return ""
         return morsel.value if morsel else ""
+
+
+def _is_same(given: str, token: str) -> bool:
+    """Without telling by its time how much of it is right; no token is the same as none."""
+    return bool(token) and hmac.compare_digest(given.encode(), token.encode())
 
 
 def _with_security_headers(send: Send) -> Send:

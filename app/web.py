@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 SPLASH = Path(__file__).with_name("splash.html")
 MAX_UPLOAD = "2gb"
-PRIVATE = ("settings", "runs", "window", "journals", "caption-trials")  # of the data folder
+PRIVATE = ("settings", "runs", "window", "journals", "caption-trials", "preferences")  # of the data folder
 # the addresses of pictures change with the files
 KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
 
@@ -88,10 +89,11 @@ def build_pages(studio: Studio) -> FastAPI:
     import gradio as gr
     from fastapi.staticfiles import StaticFiles
 
-    from app.ui import shell
+    from app.ui import label_page, shell
 
     inner = FastAPI(openapi_url=None)
     inner.mount(shell.STATIC_ROUTE, StaticFiles(directory=shell.static_dir()))
+    label_page.add_routes(inner, studio)
     options = {
         **shell.mount_options(),
         "footer_links": [],
@@ -129,7 +131,9 @@ def create_app(studio: Studio, *, policy: Policy | None = None, build: Build = b
 
     app = FastAPI(title="Atelier", lifespan=lifespan, openapi_url=None)
     app.state.pages, app.state.studio = pages, studio
-    app.add_middleware(Guard, policy=policy or Policy())
+    policy = policy or Policy()
+    studio.preferences.voting.label_token = policy.label_token
+    app.add_middleware(Guard, policy=policy)
     app.get("/ready")(lambda: {"ready": pages.ready, "app": APP_NAME, "error": pages.error})
     _add_file_routes(app, studio)
     app.mount("/", pages)
@@ -178,6 +182,27 @@ def _add_file_routes(app: FastAPI, studio: Studio) -> None:
     def data_picture(set_id: str, pid: str) -> FileResponse:
         path, media_type = _picture(studio.gallery.shown, set_id, pid)
         return FileResponse(path, media_type=media_type, headers=KEPT)
+
+    @app.get("/thumb/set/{set_name}/{image_id}")
+    def set_thumb(set_name: str, image_id: str) -> FileResponse:
+        with making:
+            small = _picture(studio.preferences.shelf.thumbnail, set_name, image_id)
+        return FileResponse(small, media_type="image/webp", headers=KEPT)
+
+    @app.get("/file/set/{set_name}/{image_id}")
+    def set_picture(set_name: str, image_id: str) -> FileResponse:
+        path, media_type = _picture(studio.preferences.shelf.shown, set_name, image_id)
+        return FileResponse(path, media_type=media_type, headers=KEPT)
+
+    @app.get("/file/pref/{set_name}/{token}")
+    def voted(set_name: str, token: str) -> FileResponse:
+        def find(name: str, wanted: str) -> tuple[Path, str]:
+            return studio.preferences.voting.pictures.shown(name, wanted, studio.data_dir / "cache" / "thumbs")
+
+        path, media_type = _picture(find, set_name, token)
+        # neither size and time of the file nor its name may tell two pictures apart, or which of them is the newer one
+        blind = {"ETag": f'"{token}"', "Last-Modified": formatdate(0, usegmt=True)}
+        return FileResponse(path, media_type=media_type, headers={**KEPT, **blind})
 
 
 def _picture(find: Callable[[str, str], T], set_id: str, pid: str) -> T:

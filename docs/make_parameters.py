@@ -1,4 +1,4 @@
-"""Write docs/parameters.md and docs/captioning_settings.md from the declarations: `python docs/make_parameters.py`."""
+"""Write the pages of settings in docs/ from the declarations: `python docs/make_parameters.py`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ sys.path.insert(0, str(PROGRAM))  # run as a file, Python looks for modules in d
 from captioners.config import CaptionConfig  # noqa: E402
 from trainers.config import Section, TrainConfig  # noqa: E402
 from trainers.parameters import Parameter, parameters, sections  # noqa: E402
+from trainers.preferences.config import CompareConfig, GenerateConfig, ScoreConfig  # noqa: E402
 
 HEAD = """# Parameters
 
@@ -30,9 +31,38 @@ captioner reads which: `python launch.py captioners`; one that a captioner does 
 
 This page is made from the declarations in the code: `python docs/make_parameters.py`.
 """
+GENERATING_HEAD = """# Settings of generating
+
+Every setting of a job that draws pictures into a preference set: `python launch.py pairs generate SET key=value ...`. A
+setting is written as `section.name=value`, or as `name=value` where only one section has the name. Settings that the
+Preferences tab shows first are marked with *.
+
+The negative prompt is empty as a rule. Models with real guidance then turn away from the empty text, which is what
+training shows them in place of a caption that was dropped: the null condition is the same for drawing and training.
+
+This page is made from the declarations in the code: `python docs/make_parameters.py`.
+"""
+SCORING_HEAD = """# Settings of scoring
+
+Every setting of a job that scores the pictures of a preference set: `python launch.py pairs score SET SCORER ...
+key=value ...`. A setting is written as `section.name=value`, or as `name=value` where only one section has the name.
+The scorers: `python launch.py pairs scorers`.
+
+This page is made from the declarations in the code: `python docs/make_parameters.py`.
+"""
+COMPARING_HEAD = """# Settings of comparing
+
+Every setting of a job that compares a trained adapter with its reference: `python launch.py pairs compare LORA_OR_RUN
+key=value ...`. A setting is written as `section.name=value`, or as `name=value` where only one section has the name.
+
+This page is made from the declarations in the code: `python docs/make_parameters.py`.
+"""
 PAGES: dict[str, tuple[str, type[Section]]] = {
     "parameters.md": (HEAD, TrainConfig),
     "captioning_settings.md": (CAPTION_HEAD, CaptionConfig),
+    "generating_settings.md": (GENERATING_HEAD, GenerateConfig),
+    "scoring_settings.md": (SCORING_HEAD, ScoreConfig),
+    "comparing_settings.md": (COMPARING_HEAD, CompareConfig),
 }
 KINDS = {
     "int": "whole number",

@@ -26,6 +26,7 @@ from trainers.sample_command import parse, sample
 from trainers.sheets import GAP, sheet, strength_label
 
 FAMILIES = ("flux", "sd15", "sdxl", "sd3")
+ROUNDING = 2  # of 255, between a picture of a batch and the same one alone
 REQUEST = DrawRequest("a red square", "blurred", 3, 2, 4.0, 64, 64, 1.0)
 
 
@@ -47,7 +48,7 @@ def own_family(config: TrainConfig) -> ModelFamily:
 def own_picture(family: ModelFamily, request: DrawRequest) -> Image.Image:
     """What the family itself draws, its adapter or none on it."""
     family.load("text")
-    prompt, negative = family.encode_prompt([request.prompt, request.negative]).split()
+    prompt, negative = (family.encode_prompt([text]) for text in (request.prompt, request.negative))
     size = {"width": request.width, "height": request.height}
     return family.sample(
         SampleRequest(
@@ -106,6 +107,26 @@ def test_a_picture_moves_away_from_the_base_with_the_strength(drawer: Drawer) ->
         sum(abs(a - b) for a, b in zip(pictures[0].tobytes(), other.tobytes(), strict=True)) for other in pictures
     ]
     assert distances == sorted(distances) and distances[1] > 0
+
+
+def test_a_batch_draws_what_each_would_be_alone(drawer: Drawer) -> None:
+    requests = [replace(REQUEST, prompt=prompt, seed=seed) for prompt, seed in (("a dog", 3), ("a cat", 4), ("", 5))]
+    for together, request in zip(drawer.draw_batch(requests), requests, strict=True):
+        alone = drawer.draw(request)
+        difference = ImageChops.difference(together, alone).getextrema()
+        assert max(high for _, high in difference) <= ROUNDING and not same(alone, drawer.draw(REQUEST))
+
+
+def test_pictures_of_two_sizes_are_no_batch(drawer: Drawer) -> None:
+    with pytest.raises(ValueError, match="one size"):
+        drawer.draw_batch([REQUEST, replace(REQUEST, width=128)])
+
+
+def test_the_base_alone_needs_no_adapter(config: TrainConfig, drawer: Drawer) -> None:
+    alone = Drawer(config, None)
+    assert same(alone.draw(REQUEST), drawer.draw(replace(REQUEST, strength=0.0)))
+    alone.forget()
+    assert same(alone.draw(replace(REQUEST, strength=0.5)), alone.draw(REQUEST)), "there is nothing to weaken"
 
 
 def test_prompts_are_encoded_once(drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.properties import properties
 from trainers import events
-from trainers.events import KINDS, Captioned, Event, StepDone, ValidationDone, Warned, to_line
+from trainers.events import KINDS, Captioned, Event, Made, StepDone, ValidationDone, Warned, to_line
 
 VALUES: dict[str, Any] = {
     "int": 3,
@@ -23,6 +23,10 @@ VALUES: dict[str, Any] = {
     "str": 'two\nlines, "quoted", 我, \u2028',
     "bool": True,
     "dict[str, float]": {"a": 0.5, "b": math.nan},
+    "tuple[Made, ...]": (
+        Made("0a", "1b", "a dog, 我", 7, "images/a.png"),
+        Made("0b", "1b", "\n", 8, "b.png", "policy"),
+    ),
     "tuple[Captioned, ...]": (Captioned("a.png", "written", None, "a dog"), Captioned("b.png", "failed", reason="\n")),
 }
 

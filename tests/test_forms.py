@@ -13,7 +13,7 @@ import pytest
 
 from app.services.studio import PresetInfo, Studio
 from app.ui import forms
-from app.ui.draft import DraftEditor
+from app.ui.draft import DraftEditor, Edited
 from app.ui.state import describe
 from app.ui.tabs.runs import server_functions
 from app.ui.texts import texts
@@ -339,9 +339,25 @@ def test_what_means_nothing_to_the_family_is_hidden_until_it_is_set(studio: Stud
     assert "noise.offset" in hidden(editor.reset("noise.offset"))
 
 
-def test_nothing_is_hidden_while_the_family_is_unknown(studio: Studio, editor: DraftEditor) -> None:
+def test_nothing_of_a_family_is_hidden_while_it_is_unknown(studio: Studio, editor: DraftEditor) -> None:
     record = describe(studio, editor, editor.edit({"model.base": "nowhere/nothing"}), texts("en"))
-    assert record["hidden"] == {} and "model.base" in record["errors"]
+    assert "model.base" in record["errors"]
+    assert {path.split(".")[0] for path in record["hidden"]} == {"objective"}
+
+
+def test_the_form_hides_what_the_objective_does_not_read(studio: Studio, editor: DraftEditor) -> None:
+    def hidden(edited: Edited, language: str = "en") -> dict[str, str]:
+        return describe(studio, editor, edited, texts(language))["hidden"]
+
+    plain = hidden(editor.current())
+    assert "objective.beta" in plain and "captions.shuffle" not in plain
+    pairs = hidden(editor.edit({"objective.kind": "dpo"}))
+    assert "objective.beta" not in pairs and "objective.sdpo_mu" in pairs and "captions.shuffle" in pairs
+    assert "偏好" in hidden(editor.edit({"objective.kind": "sft"}), "zh")["objective.beta"]
+    assert "objective.sdpo_mu" not in hidden(editor.edit({"objective.kind": "dpo", "objective.sdpo": True}))
+    assert {"objective.sdpo_mu", "objective.label_smoothing"} <= hidden(
+        editor.edit({"objective.sdpo": False, "objective.preference_loss": "kto"})
+    ).keys()
 
 
 def test_why_an_option_does_not_fit_is_said_in_chinese() -> None:

@@ -34,6 +34,7 @@ def card(name: str = "RTX 4090", driver: int = 580, capability: float = 8.9) -> 
 def env(tmp_path: Path) -> Environment:
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
     (tmp_path / "requirements-test.txt").write_text("pytest==9.2.0\n")
+    (tmp_path / "requirements-scorers.txt").write_text("rtmlib==0.0.16\n")
     return Environment(tmp_path)
 
 
@@ -147,7 +148,7 @@ def test_the_tests_packages_come_with_the_first_test(env: Environment, installed
     set_up(env, with_tests=True)
     set_up(env, with_tests=True)
     set_up(env)
-    assert pip_names(installed) == ["venv", "requirements.txt", "requirements-test.txt"]
+    assert pip_names(installed) == ["venv", "requirements.txt", "requirements-test.txt", "requirements-scorers.txt"]
 
 
 def test_what_requirements_include_counts_too(env: Environment, installed: list[str]) -> None:
@@ -156,7 +157,7 @@ def test_what_requirements_include_counts_too(env: Environment, installed: list[
     for pin in ("av==18.1.0\n", "av==18.2.0\n"):
         formats.write_text(pin)
         set_up(env, with_tests=True)
-    assert pip_names(installed)[1:] == ["requirements.txt", *["requirements-test.txt"] * 2]
+    assert pip_names(installed)[1:] == ["requirements.txt", *["requirements-test.txt", "requirements-scorers.txt"] * 2]
 
 
 def test_another_build_of_torch_needs_another_environment(

@@ -34,12 +34,13 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("base", ["sandbox", "flux-dev", "flux-schnell"])
 def test_resolve_is_idempotent_and_leaves_only_what_pictures_and_weights_decide(base: str, machine: Machine) -> None:
     of_the_base = ["model.vae_precision", "model.prediction", "noise.shift", "noise.shift_kind", "noise.zero_snr"]
+    of_pairs = ["objective.reference"]
     for text_encoders, more in ((True, []), (False, ["optimizer.text_encoder_learning_rate"])):
         config = resolved({"model": {"base": base}, "adapter": {"text_encoders": text_encoders}}, machine)
         assert resolve.resolve(config, machine) == config
         values = config.model_dump()
         open_ones = [p.path for p in parameters() if values[p.section][p.name] == "auto"]
-        assert sorted(open_ones) == sorted([*of_the_base, *more])
+        assert sorted(open_ones) == sorted([*of_the_base, *of_pairs, *more])
 
 
 def test_text_encoders_learn_half_as_fast_unless_told() -> None:

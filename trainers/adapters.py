@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from trainers.config import Adapter as AdapterConfig
 from trainers.errors import AtelierError, ConfigError
 from trainers.lora.layers import Layers, LoraLayer
+from trainers.lora.merge import Merged, combined
 from trainers.randomness import seed_of
 
 NAME = "default"
@@ -39,13 +40,16 @@ class Adapter:
         targets: Targets,
         seed: int,
         like: Layers | None = None,
+        below: Merged | None = None,
     ) -> None:
         """Attach to the layers of each module that `targets` means, by the name of the component.
 
         like: attach to exactly these layers instead, with their ranks, scales and weights; another alpha than theirs
-        divides the weights, so that they do the same. Raises ConfigError when there is nothing to attach to, or the
-        storage of the base does not allow it.
+        divides the weights, so that they do the same. below: a LoRA that is in the weights of the modules already, and
+        belongs into the file. Raises ConfigError when there is nothing to attach to, or the storage of the base does
+        not allow it.
         """
+        self.below = below
         self.kind = "dora" if config.kind == "dora" or _any_magnitude(like) else "lora"
         if self.kind == "dora":
             _refuse_packed(modules)
@@ -64,6 +68,7 @@ class Adapter:
             if isinstance(tuner, PeftLayer)
         }
         self._modules, self._strength = modules, 1.0
+        self._start: list[Tensor] = []
         self._scales = {name: tuner.scaling[NAME] for name, tuner in self._tuners.items()}
         for parameter in self.parameters():
             parameter.data = parameter.data.float()
@@ -163,6 +168,10 @@ class Adapter:
     def layers(self) -> Layers:
         return {name: self.layer(name) for name in self._tuners}
 
+    def for_file(self) -> Layers:
+        """The layers as a file needs them that is loaded on the plain base: with those that lie below."""
+        return self.layers() if self.below is None else combined(self.below, self.layers(), self.weight)
+
     def weight(self, name: str) -> Tensor:
         """The base's weight of any layer of the modules, with an adapter or without, [out,in] or [out,in,kh,kw]."""
         component, _, module = name.partition(".")
@@ -177,13 +186,32 @@ class Adapter:
     @contextlib.contextmanager
     def disabled(self) -> Iterator[None]:
         """The base alone, bit for bit, in all components."""
-        for tuner in self._tuners.values():
-            tuner.enable_adapters(False)
         try:
+            for tuner in self._tuners.values():
+                tuner.enable_adapters(False)
             yield
         finally:
             for tuner in self._tuners.values():
                 tuner.enable_adapters(True)
+
+    def keep_start(self) -> None:
+        """Keep a copy of the weights as they are now, for `as_at_start`. It is in no file."""
+        self._start = [parameter.detach().clone() for parameter in self.parameters()]
+
+    @contextlib.contextmanager
+    def as_at_start(self) -> Iterator[None]:
+        """The model with the weights that were kept; after it the trained ones are back, bit for bit.
+
+        Only for passes without a gradient: the weights of a backward pass must be those of its forward pass.
+        """
+        trained = [parameter.data for parameter in self.parameters()]
+        try:
+            for parameter, kept in zip(self.parameters(), self._start, strict=True):
+                parameter.data = kept
+            yield
+        finally:
+            for parameter, mine in zip(self.parameters(), trained, strict=True):
+                parameter.data = mine
 
     def set_strength(self, strength: float) -> None:
         """Multiply the change of every layer: 0 is the base, 1 the adapter as trained."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import time
@@ -21,6 +22,7 @@ from trainers.presets import presets
 from trainers.rundir import RunDir, worker_info
 
 READING_SHOWS_S, READING_PAUSE_S = 1.0, 0.2
+JOBS = {"caption": "captioners.cli"} | dict.fromkeys(("generate", "score", "compare"), "trainers.preferences.cli")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,6 +114,7 @@ def _train(args: argparse.Namespace) -> int:
     report = _checked(config)
     _print_report(report, sys.stderr, levels=("ok",))  # the run itself tells its warnings
     report.raise_problems()
+    config = resolve.pinned(config)
     run = RunDir(Path(config.run.output_dir) / config.run.name)
     run.create(resolve.dump(config))
     return _work(run, resume=False)
@@ -124,10 +127,10 @@ def _resume(args: argparse.Namespace) -> int:
     info = worker_info(run)
     if info and info.alive:
         raise ConfigError("RUN_DIR", f"the run is going on in process {info.pid}.", "Stop it first.")
-    if settings.read_toml(run.config.read_text(encoding="utf-8")).get("kind") == "caption":
-        from captioners.cli import work_on
-
-        return work_on(run)
+    kind = settings.read_toml(run.config.read_text(encoding="utf-8")).get("kind")
+    if module := JOBS.get(str(kind)):
+        code: int = importlib.import_module(module).work_on(run)
+        return code
     return _work(run, resume=True)
 
 
@@ -220,7 +223,8 @@ class Progress:
 def _checked(config: TrainConfig) -> preflight.Report:
     reading = Reading()
     try:
-        return preflight.check(config, detect(), progress=reading, scanner=preflight.glance)
+        scanners: dict[str, Any] = {"scanner": preflight.glance, "pair_scanner": preflight.glance_pairs}
+        return preflight.check(config, detect(), progress=reading, **scanners)
     finally:
         reading.close()
 

@@ -35,7 +35,7 @@ class PhaseChanged(Event):
     """The run does something else now. `done` of `total` when the phase can be counted; a download counts bytes.
 
     phase: preparing | downloading | loading | caching | training | paused | sampling | validating | saving |
-    measuring | captioning
+    measuring | captioning | generating | scoring | comparing
     """
 
     phase: str
@@ -79,11 +79,12 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True)
 class ValidationDone(Event):
-    """Loss on held-out pictures at fixed noise; by_sigma: mean loss per noise level."""
+    """Loss on held-out pictures at fixed noise; by_sigma: mean loss per noise level; metrics: named as those of steps."""
 
     step: int
     loss: float
     by_sigma: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,45 @@ class BatchCaptioned(Event):
     seconds: float
     model_s: float
     pictures: tuple[Captioned, ...] = ()
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture that a job drew for a preference set. path: relative to the set; role: in a comparison, else empty."""
+
+    image_id: str
+    prompt_id: str
+    prompt: str
+    seed: int
+    path: str
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class PicturesMade(Event):
+    """A batch of pictures is drawn and in the set. done of total: pictures; seconds: wall time of the batch."""
+
+    done: int
+    total: int
+    seconds: float
+    items: tuple[Made, ...] = ()
+
+
+@dataclass(frozen=True)
+class PicturesScored(Event):
+    """A batch of pictures has its scores. done of total: scores, of all scorers of the job.
+
+    seconds: wall time of the batch; scored: pictures that got a number; not_applicable: that the scorer has no opinion
+    of; failed: that could not be read or scored.
+    """
+
+    done: int
+    total: int
+    scorer: str
+    seconds: float
+    scored: int = 0
+    not_applicable: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True)

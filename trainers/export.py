@@ -18,6 +18,7 @@ from trainers.adapters import Adapter
 from trainers.config import TrainConfig
 from trainers.families.base import DTYPES, ModelFamily
 from trainers.lora.file import save_layers
+from trainers.lora.layers import Layers
 from trainers.processes import Diffusion
 from trainers.resolve import dump
 
@@ -54,7 +55,8 @@ def save_adapter(
     the base's file, 8 hexadecimal digits as A1111 shows them.
     """
     layout = catalog.FAMILIES[config.model.family].layouts[0] if config.save.layout == "auto" else config.save.layout
-    facts = metadata(config, adapter, steps, pictures)
+    layers = adapter.for_file()
+    facts = metadata(config, adapter, layers, steps, pictures)
     facts |= _prediction(family)
     if tags:
         facts |= _tags(tags, config.run.name)
@@ -62,13 +64,11 @@ def save_adapter(
         facts["modelspec.thumbnail"] = _data_url(thumbnail)
     if base_hash:
         facts["ss_sd_model_hash"] = base_hash
-    save_layers(
-        path, adapter.layers(), family.skeleton(), layout, DTYPES[config.save.dtype], facts, weights=adapter.weight
-    )
+    save_layers(path, layers, family.skeleton(), layout, DTYPES[config.save.dtype], facts, weights=adapter.weight)
 
 
-def metadata(config: TrainConfig, adapter: Adapter, steps: int, pictures: int) -> dict[str, str]:
-    """Facts for people and programs, all strings. Holds no path of the machine."""
+def metadata(config: TrainConfig, adapter: Adapter, layers: Layers, steps: int, pictures: int) -> dict[str, str]:
+    """Facts for people and programs, all strings. Holds no path of the machine. layers: those of the file."""
     name, trigger = config.model.family, config.captions.trigger
     resolution = config.data.resolution
     text_rate = config.optimizer.text_encoder_learning_rate if config.adapter.text_encoders else None
@@ -103,19 +103,22 @@ def metadata(config: TrainConfig, adapter: Adapter, steps: int, pictures: int) -
         "atelier.trigger": trigger,
         "atelier.steps": str(steps),
         "atelier.alpha": str(config.adapter.alpha),
+        "atelier.objective": config.objective.kind,
         "atelier.config_hash": config_hash(config),
     }
+    if adapter.below:
+        facts["atelier.contains"] = adapter.below.name
     if trigger:
         facts["modelspec.trigger_phrase"] = trigger
-    return facts | _network(adapter, name)
+    return facts | _network(layers, name)
 
 
-def _network(adapter: Adapter, family: str) -> dict[str, str]:
+def _network(layers: Layers, family: str) -> dict[str, str]:
     """The kind of adapter by the names that sd-scripts and LyCORIS have for it."""
-    if adapter.kind == "dora":
+    if any(layer.magnitude is not None for layer in layers.values()):
         arguments = {"algo": "lora", "dora_wd": "True", "wd_on_output": "True"}
         return {"ss_network_module": "lycoris.kohya", "ss_network_args": json.dumps(arguments)}
-    convolutions = (layer for layer in adapter.layers().values() if layer.down[0, 0].numel() > 1)
+    convolutions = (layer for layer in layers.values() if layer.down[0, 0].numel() > 1)
     arguments = next(
         ({"conv_dim": str(one.rank), "conv_alpha": f"{one.rank * one.scale:g}"} for one in convolutions), {}
     )

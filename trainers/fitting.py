@@ -1,8 +1,8 @@
-"""Which options suit which family, and why the others do not: a small table over `FamilySpec.features`."""
+"""Which options suit which family and objective, and why the others do not: small tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainers import catalog
@@ -45,6 +45,64 @@ CHOICES: dict[str, dict[str, Rule]] = {
     },
 }
 
+# Read with one kind of objective alone.
+_PICTURES = "{name} is for plain training on pictures with captions."
+_PAIRS = "{name} is for training on preference pairs."
+OF_OBJECTIVE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "sft": (
+        _PICTURES,
+        (
+            *(f"data.{name}" for name in ("folder", "sets", "more_resolutions", "repeats", "mask", "unmasked_weight")),
+            *(f"data.{name}" for name in ("prior_weight", "skip_bad", "caption_extension")),
+            *(f"captions.{name}" for name in ("prefix", "suffix", "lines", "fallback", "shuffle", "keep_tokens")),
+            *(f"captions.{name}" for name in ("separator", "keep_separator", "tag_dropout", "wildcards", "variants")),
+            *(f"objective.{name}" for name in ("preservation", "preserved_words", "loss", "huber_c", "huber_schedule")),
+            *(f"noise.{name}" for name in ("weighting", "min_snr_gamma")),
+        ),
+    ),
+    "dpo": (
+        _PAIRS,
+        (
+            *(f"objective.{name}" for name in ("pairs", "preference_loss", "beta", "label_smoothing", "dmpo_alpha")),
+            *(f"objective.{name}" for name in ("sdpo", "sdpo_mu", "sft_weight", "reference", "sft_lora", "real_ratio")),
+        ),
+    ),
+}
+# Read by some preference losses alone.
+OF_LOSS: dict[str, tuple[str, ...]] = {
+    "objective.label_smoothing": ("sigmoid", "ipo", "hinge", "dmpo"),
+    "objective.dmpo_alpha": ("dmpo",),
+    "objective.sdpo": ("sigmoid", "ipo", "hinge", "dmpo"),
+    "objective.sdpo_mu": ("sigmoid", "ipo", "hinge", "dmpo"),
+}
+
+
+def unread_paths(get: Callable[[str], Any]) -> dict[str, str]:
+    """Parameters that the chosen objective does not read: path -> reason. get: the value at a dotted path."""
+    kind, loss = get("objective.kind"), get("objective.preference_loss")
+    found = {
+        path: reason.format(name=path)
+        for other, (reason, paths) in OF_OBJECTIVE.items()
+        if other != kind
+        for path in paths
+    }
+    if kind == "dpo":
+        of_loss = (path for path, losses in OF_LOSS.items() if loss not in losses)
+        found |= {path: f"the preference loss {loss} does not read {path}." for path in of_loss}
+        if not get("objective.sdpo"):
+            found.setdefault("objective.sdpo_mu", "objective.sdpo_mu is for objective.sdpo = true.")
+    return found
+
+
+def unread(config: TrainConfig) -> list[str]:
+    """Parameters that are set to something, and that the objective does not read."""
+    values = config.model_dump()
+    return [path for path in unread_paths(lambda path: _at(values, path)) if _is_set(values, path)]
+
+
+def _is_set(values: dict[str, Any], path: str) -> bool:
+    return bool(_at(values, path) != by_path()[path].default)
+
 
 def hidden_paths(spec: FamilySpec) -> dict[str, str]:
     """Parameters that mean nothing to a family: path -> reason."""
@@ -75,8 +133,8 @@ def unfit(config: TrainConfig, spec: FamilySpec) -> list[ConfigError]:
     values = config.model_dump()
     faults = []
     for path, reason in hidden_paths(spec).items():
-        default = by_path()[path].default
-        if _at(values, path) != default:
+        if _is_set(values, path):
+            default = by_path()[path].default
             faults.append(ConfigError(path, reason, f"Leave it at {_written(default)}."))
     for path, choices in unfit_choices(spec).items():
         if (chosen := _at(values, path)) in choices:
@@ -99,6 +157,32 @@ def _clashes(config: TrainConfig) -> Iterator[ConfigError]:
     if config.noise.zero_snr == "on" and config.model.prediction == "epsilon":
         message = "a model that predicts the noise learns nothing from pure noise, where it sees its answer."
         yield ConfigError("noise.zero_snr", message, "Use auto or off; v_prediction models have it.")
+    yield from _of_pairs(config) if config.objective.kind == "dpo" else _of_pictures(config)
+
+
+def _of_pictures(config: TrainConfig) -> Iterator[ConfigError]:
+    if config.objective.sft_lora:
+        message = "plain training goes on from a LoRA; it is not merged into the base first."
+        yield ConfigError("objective.sft_lora", message, "Set adapter.resume_from to the file, or leave this empty.")
+
+
+def _of_pairs(config: TrainConfig) -> Iterator[ConfigError]:
+    objective = config.objective
+    if config.adapter.dropout:
+        message = "dropout is only in the model, not in its reference: their difference would be noise times beta."
+        yield ConfigError("adapter.dropout", message, "Set adapter.dropout = 0.")
+    if config.data.crop == "detail":
+        message = "both pictures of a pair are cut at the same place, and each has its most detail elsewhere."
+        yield ConfigError("data.crop", message, "Use centre or random.")
+    if objective.reference == "frozen" and not config.adapter.resume_from:
+        message = "a new adapter does nothing yet: frozen, it is the same as the base."
+        yield ConfigError("objective.reference", message, "Use auto, or set adapter.resume_from.")
+    if objective.sft_lora and config.adapter.resume_from:
+        message = "a LoRA is either merged into the base or gone on from."
+        yield ConfigError("objective.sft_lora", message, "Leave this or adapter.resume_from empty.")
+    if objective.sft_lora and config.memory.quantize != "none":
+        message = "a LoRA is merged into weights in full precision; those in 8 bits would lose it."
+        yield ConfigError("objective.sft_lora", message, "Set memory.quantize = none, or use adapter.resume_from.")
 
 
 def _at(values: dict[str, Any], path: str) -> Any:

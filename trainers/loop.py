@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,10 @@ from trainers.data.dataset import Batch, Dataset, steps_of
 from trainers.errors import AtelierError
 from trainers.events import CheckpointSaved, Emit, PhaseChanged, StepDone, Warned
 from trainers.families.base import ModelFamily, Runtime
+from trainers.lora.merge import merge
 from trainers.lora.read import read_lora
 from trainers.memory import peak_gib
-from trainers.objectives.base import Denoiser, Objective
+from trainers.objectives.base import Denoiser, Objective, means_of
 from trainers.optim import make_lr_scheduler, make_optimizer
 from trainers.processes import offset_noise, pyramid_noise, sample_sigma
 from trainers.randomness import generator, seed_of
@@ -73,9 +74,9 @@ def train(
     if runtime.train_text:
         family.load("trained_text")
     state = _start(config, family, runtime, total)
-    denoiser = Denoiser(family, state.adapter)
+    denoiser = Denoiser(family, state.adapter, objective.reference(state.adapter))
     previews = Previewer(config, family, dataset, run, emit)
-    validator = Validator(config, denoiser, dataset, emit)
+    validator = Validator(config, denoiser, objective, dataset, emit)
     save_due, sample_due, validate_due = (
         config.save.every_steps,
         config.sample.every_steps,
@@ -117,6 +118,7 @@ def train(
         grad_norm = _update(config, state)
         state.step = step
         loss, norm, *values = torch.stack([means.pop("loss"), grad_norm, *means.values()]).tolist()  # one wait
+        metrics = dict(zip(means, values, strict=True))
         skipped = 0 if state.scaler.is_enabled() or math.isfinite(norm) else skipped + 1
         if skipped:
             _warn_skipped(emit, step, batches, skipped)
@@ -128,9 +130,11 @@ def train(
                 grad_norm=norm,
                 seconds=time.perf_counter() - begun,
                 memory_gib=peak_gib(runtime.device),
-                metrics={"epoch": epochs_per_step * step, **dict(zip(means, values, strict=True))},
+                metrics={"epoch": epochs_per_step * step, **metrics},
             )
         )
+        for warning in objective.watch(metrics):
+            emit(warning)
 
         last = step == total
         due = [bool(every) and (step % every == 0 or last) for every in (validate_due, sample_due, save_due)]
@@ -147,13 +151,17 @@ def train(
 
 
 def _start(config: TrainConfig, family: ModelFamily, runtime: Runtime, total: int) -> TrainState:
-    resume_from = config.adapter.resume_from
+    resume_from, sft_lora = config.adapter.resume_from, config.objective.sft_lora
+    below = None
+    if sft_lora:
+        below = merge(read_lora(Path(sft_lora), family.skeleton()), family.adapted(), Path(sft_lora).name)
     adapter = Adapter(
         family.adapted(),
         config.adapter,
         family.lora_targets(config.adapter.targets),
         config.run.seed,
         like=read_lora(Path(resume_from), family.skeleton()) if resume_from else None,
+        below=below,
     )
     optimizer = make_optimizer(config.optimizer, adapter.parameter_groups())
     return TrainState(
@@ -196,11 +204,12 @@ def _accumulate(
 ) -> dict[str, Tensor]:
     """Add up the gradients of the step's batches; every sample weighs the same.
 
-    Returns "loss" and the objective's metrics, detached scalars, as means over the samples.
+    Returns "loss" and the objective's metrics, detached scalars, as means over the samples that have them.
     """
     count = sum(len(batch.ids) for batch in batches)
     seen: Counter[str] = Counter()
-    means: dict[str, Tensor] = {}
+    loss: Tensor | float = 0.0
+    metrics: dict[str, list[Tensor]] = defaultdict(list)
     for batch in batches:
         shift = config.noise.shift
         if shift == "auto":
@@ -210,9 +219,10 @@ def _accumulate(
             result = objective.loss(denoiser, batch, noise, sigma)
         share = len(batch.ids) / count
         scaler.scale(result.loss * share).backward()
-        for name, value in {"loss": result.loss.detach(), **result.metrics}.items():
-            means[name] = means.get(name, 0.0) + value.float() * share
-    return means
+        loss = loss + result.loss.detach().float() * share
+        for name, values in result.metrics.items():
+            metrics[name].append(values.float())
+    return {"loss": torch.as_tensor(loss), **means_of(metrics)}
 
 
 def draw_noise(

@@ -17,6 +17,7 @@ LAYER_STEP_S = {"cuda": 0.004, "mps": 0.004, "cpu": 0.0}  # starting the kernels
 # of a token: 16 channels in fp32 for each of 2 x 2 places, or 4 channels for each of 4 x 4
 LATENT_BYTES = 16 * 4 * 4
 T5_PACKED = 0.761  # share of T5 in 8 bits: all linear layers but the last of each feed-forward
+UNPAIRED_LOSSES = ("kto",)  # of preference training: they learn from single pictures, liked or not
 OVERHEAD_GIB = {"cuda": 1.0, "mps": 0.8, "cpu": 0.9}  # context, kernels and libraries
 
 
@@ -135,12 +136,19 @@ def _tokens(config: TrainConfig, model: catalog.ModelSpec) -> int:
 def _guess_step_s(config: TrainConfig, machine: Machine, model: catalog.ModelSpec, tokens: int) -> float:
     # forward 2, backward to the inputs 2, and forward again with checkpointing, per parameter and token
     passes = 6 if config.memory.gradient_checkpointing == "on" else 4
-    if config.objective.preservation:
+    if config.objective.kind == "dpo":
+        passes += 2  # a forward of the reference
+    elif config.objective.preservation:
         passes = 2 * passes + 2  # the same again under another word, and a forward of the base
-    batch = config.schedule.batch_size * config.schedule.gradient_accumulation
-    work = passes * model.denoiser_params * 1e9 * tokens * batch
+    work = passes * model.denoiser_params * 1e9 * tokens * _batch(config) * config.schedule.gradient_accumulation
     fixed = FIXED_STEP_S[machine.device] + LAYER_STEP_S[machine.device] * model.layers
     return fixed + work / FLOPS[machine.device]
+
+
+def _batch(config: TrainConfig) -> int:
+    """Pictures that go through the model together: two for each pair."""
+    of_pairs = config.objective.kind == "dpo" and config.objective.preference_loss not in UNPAIRED_LOSSES
+    return config.schedule.batch_size * (2 if of_pairs else 1)
 
 
 def _start_s(model: catalog.ModelSpec) -> float:
@@ -166,7 +174,7 @@ def _memory_gib(config: TrainConfig, machine: Machine, model: catalog.ModelSpec,
     # a block keeps about 34 activations as wide as its input; with checkpointing its input alone, and the rest of one
     # block while that is computed again
     kept = model.layers * (1 if checkpointing else 34) + 34
-    activations = kept * tokens * config.schedule.batch_size * model.width * compute
+    activations = kept * tokens * _batch(config) * model.width * compute
     encoders = _text_bytes(config, model) + model.vae_params * 1e9 * compute
     training = stored + unpacked + adapter + activations
     if config.data.cache_text == "none":

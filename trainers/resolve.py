@@ -14,12 +14,15 @@ from typing import Any
 
 from trainers import catalog, fitting, paths, settings
 from trainers.config import SCHEMA_VERSION, DataSet, Model, TrainConfig
-from trainers.errors import ConfigError, ConfigErrors
+from trainers.errors import AtelierError, ConfigError, ConfigErrors
+from trainers.lora.facts import facts_of
 from trainers.lora.resume import taken_over
 from trainers.machine import Machine
+from trainers.preferences.snapshot import pin
 from trainers.weights.find import fields_found
 
 PRESET_ONLY = ("title", "summary", "goal")  # what a preset says of itself
+PAIRS_ARE_GENTLER = 10  # times lower learning rate than for pictures with captions
 CHECKPOINTING_FROM = 1.0  # billions of weights; below it the activations are small
 
 # schema_version -> function that turns a stored config of that version into one of the next
@@ -117,7 +120,8 @@ def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
     folder = str(paths.locate(config.data.folder)) if config.data.folder else ""
     output_dir = paths.absolute(_filled(config.run.output_dir, str(paths.data_dir() / "runs")))
     rank, native = _filled(config.adapter.rank, model.rank), model.native_resolution
-    rate = _filled(config.optimizer.learning_rate, model.learning_rate)
+    of_pairs = config.objective.kind == "dpo"
+    rate = _filled(config.optimizer.learning_rate, model.learning_rate / (PAIRS_ARE_GENTLER if of_pairs else 1))
     text_rate = config.optimizer.text_encoder_learning_rate
     if config.adapter.text_encoders:
         text_rate = _filled(text_rate, rate / 2)
@@ -145,6 +149,11 @@ def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
             "rank": rank,
             "alpha": _filled(config.adapter.alpha, float(rank)),
             "targets": _targets(_filled(config.adapter.targets, family.default_targets), family),
+        },
+        "objective": {
+            "pairs": str(_pairs(config.objective.pairs)) if config.objective.pairs else "",
+            "sft_lora": _built_on(config.objective.sft_lora, family_name),
+            **({"reference": _reference(config)} if of_pairs else {}),
         },
         "noise": {"timestep_sampling": _filled(config.noise.timestep_sampling, family.timestep_sampling)},
         "optimizer": {"learning_rate": rate, "text_encoder_learning_rate": text_rate},
@@ -245,7 +254,49 @@ def _usual_layout(config: TrainConfig, family: catalog.FamilySpec) -> catalog.La
     return "kohya" if config.adapter.kind == "dora" else family.layouts[0]
 
 
+def _pairs(given: str) -> Path:
+    """A file or set by its path, or a set of the data folder by its name."""
+    path, named = paths.locate(given), paths.data_dir() / "preferences" / given
+    return named if not os.path.exists(path) and os.path.isdir(named) else path
+
+
+def pinned(config: TrainConfig) -> TrainConfig:
+    """A resolved config with a file that never changes in place of a preference set, so that running it again gives the
+    same run however people vote meanwhile. Raises DataError when nobody has decided anything."""
+    if config.objective.kind != "dpo" or not os.path.isdir(config.objective.pairs):
+        return config
+    return with_changes(config, {"objective": {"pairs": str(pin(Path(config.objective.pairs)))}})
+
+
+def _reference(config: TrainConfig) -> str:
+    return str(_filled(config.objective.reference, "frozen" if config.adapter.resume_from else "base"))
+
+
+def _built_on(file: str, family: str) -> str:
+    """Where the LoRA lies that is merged into the base. Raises ConfigError for one of another family."""
+    path = paths.locate(file) if file else None
+    if not path or not path.is_file():  # the preflight tells of a file that is not there
+        return str(path or "")
+    try:
+        facts = facts_of(path)
+    except AtelierError as error:
+        raise ConfigError("objective.sft_lora", error.message, error.hint) from error
+    if facts.title and facts.family != family:
+        message = f"{path.name} is a LoRA for {facts.title}; the base is {catalog.FAMILIES[family].title}."
+        raise ConfigError("objective.sft_lora", message, "Choose a LoRA of its family, or another base.")
+    return str(path)
+
+
 def _free_name(config: TrainConfig, folder: str, output_dir: Path) -> str:
     """What is taught and on what, with a number if a run of that name exists."""
     subject = config.captions.trigger or Path(folder).name
+    if config.objective.kind == "dpo":
+        subject = f"{_set_name(Path(config.objective.pairs))}-dpo"
     return settings.free_name(f"{subject}-{Path(config.model.base).name}", output_dir)
+
+
+def _set_name(pairs: Path) -> str:
+    """Of the set that a file of pairs was exported from, or that it is; else of the file."""
+    if pairs.parent.name == "export":
+        return pairs.parent.parent.name
+    return pairs.name.split(".")[0] or "pairs"

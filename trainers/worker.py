@@ -40,8 +40,7 @@ from trainers.rundir import RunDir
 if TYPE_CHECKING:
     from trainers.adapters import Adapter
     from trainers.checkpoint import Export
-    from trainers.data.dataset import Dataset
-    from trainers.data.folder import Scan
+    from trainers.data.dataset import Batches
     from trainers.families.base import ModelFamily, Runtime
     from trainers.loop import RunResult
 
@@ -104,14 +103,12 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
     machine = detect()
     report = preflight.check(config, machine, resuming=True)
     report.raise_problems()
-    assert report.scan
     for finding in report.findings:
         if finding.level == "warning":
             emit(Warned(finding.code, finding.message, finding.hint))
 
     emit(PhaseChanged("loading", "libraries"))
     quiet_libraries()
-    from trainers.data.dataset import Dataset
     from trainers.families import load_family
     from trainers.loop import train
     from trainers.objectives import make_objective
@@ -120,12 +117,12 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
     runtime = make_runtime(config)
     fetch(config.model, _download_progress(emit, control))
     family = load_family(config, runtime)
-    dataset = Dataset(report.scan, config, family, runtime.device, run.path)
+    dataset = _dataset(report, config, family, runtime, run)
     probe = _probe(config)
     texts = (*config.sample.prompts, config.sample.negative, *(probe.prompts() if probe else ()))
     dataset.encode(texts, lambda what, done, total: emit(PhaseChanged("caching", what, done, total)))
 
-    objective, export = make_objective(config), _exporter(run, config, family, report.scan, len(dataset.samples))
+    objective, export = make_objective(config), _exporter(run, config, family, report, len(dataset.samples))
     result = train(config, family, objective, dataset, run, runtime, emit, control, resume=resume, export=export)
 
     path = run.adapter(config.run.name)
@@ -139,6 +136,20 @@ def _run(run: RunDir, emit: Emit, control: FileControl, resume: bool) -> int:
     return EXIT_STOPPED if result.stopped else EXIT_DONE
 
 
+def _dataset(
+    report: preflight.Report, config: TrainConfig, family: ModelFamily, runtime: Runtime, run: RunDir
+) -> Batches:
+    """The pictures with captions, or the pairs, that the check has found."""
+    if report.pairs:
+        from trainers.data.pairs import PairDataset
+
+        return PairDataset(report.pairs, config, family, runtime.device, run.path)
+    from trainers.data.dataset import Dataset
+
+    assert report.scan  # or the check has told of a problem
+    return Dataset(report.scan, config, family, runtime.device, run.path)
+
+
 def _download_progress(emit: Emit, control: FileControl) -> Callable[[str, int, int], None]:
     """Tells of a download, and ends it when asked to: what is there stays there."""
 
@@ -150,14 +161,16 @@ def _download_progress(emit: Emit, control: FileControl) -> Callable[[str, int, 
     return tell
 
 
-def _exporter(run: RunDir, config: TrainConfig, family: ModelFamily, scan: Scan, pictures: int) -> Export:
-    """What writes an adapter file with all that is known of it. Captions that are sentences are no tags."""
+def _exporter(run: RunDir, config: TrainConfig, family: ModelFamily, report: preflight.Report, samples: int) -> Export:
+    """What writes an adapter file with all that is known of it. Captions that are sentences are no tags, and prompts of
+    pairs are no captions."""
     from trainers.data.tags import frequencies, is_tags
     from trainers.export import save_adapter
     from trainers.weights.identity import base_hash
     from trainers.weights.source import source_of
 
-    captions = ["\n".join(picture.lines) for picture in scan.pictures if picture.lines]
+    pictures = report.scan.pictures if report.scan else ()
+    captions = ["\n".join(picture.lines) for picture in pictures if picture.lines]
     tags = frequencies(caption for caption in captions if is_tags(caption))
     known = {"tags": tags, "base_hash": base_hash(source_of(config.model))}
 
@@ -165,7 +178,7 @@ def _exporter(run: RunDir, config: TrainConfig, family: ModelFamily, scan: Scan,
         newest = max(run.samples.glob("step-*-00.png"), default=None)
         with contextlib.ExitStack() as stack:
             thumbnail = stack.enter_context(Image.open(newest)) if newest else None
-            save_adapter(path, adapter, family, config, step, pictures, thumbnail=thumbnail, **known)
+            save_adapter(path, adapter, family, config, step, samples, thumbnail=thumbnail, **known)
 
     return export
 
@@ -202,16 +215,16 @@ def quiet_libraries() -> None:
 
 
 def _probe(config: TrainConfig) -> ModuleType | None:
-    """What can judge this model's pictures by rule, where there is such a thing."""
+    """What can judge by rule whether a concept was learned, where there is such a thing."""
     model = catalog.model_of(config.model.base, config.model.family)
-    if not model.probe:
+    if not model.probe or config.objective.kind != "sft":
         return None
     module = importlib.import_module(model.probe)
     return module if module.applies(config) else None
 
 
 def _measure(
-    probe: ModuleType, config: TrainConfig, family: ModelFamily, dataset: Dataset, result: RunResult, emit: Emit
+    probe: ModuleType, config: TrainConfig, family: ModelFamily, dataset: Batches, result: RunResult, emit: Emit
 ) -> str:
     """Judge the model with the adapter and without; the sentence that says how it came out."""
     from trainers.sampling import draw_prompts

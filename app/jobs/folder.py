@@ -12,7 +12,7 @@ from typing import Any
 
 from app.jobs.causes import judge
 from app.jobs.row import RunRow
-from app.jobs.states import ENDED, Kind
+from app.jobs.states import ENDED, KINDS, Kind
 from app.monitoring.metrics import Series
 from trainers import resolve, settings
 from trainers.config import TrainConfig
@@ -29,6 +29,8 @@ SPEED_PATHS = (
     "data.resolution",
     "data.more_resolutions",
     "data.cache_text",
+    "objective.kind",
+    "objective.preference_loss",
     "objective.preservation",
     "schedule.batch_size",
     "schedule.gradient_accumulation",
@@ -47,6 +49,42 @@ CAPTION_SPEED_PATHS = (
     "generate.max_tokens",
     "generate.beams",
 )
+DRAWING_SPEED_PATHS = (
+    "model.base",
+    "model.precision",
+    "memory.quantize",
+    "pictures.width",
+    "pictures.height",
+    "pictures.steps",
+    "pictures.batch_size",
+    "run.threads",
+)
+SCORING_SPEED_PATHS = (
+    "scorers.names",
+    "scorers.device",
+    "scorers.precision",
+    "scorers.batch_size",
+    "run.threads",
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Which settings a kind of run is known by. folder: of its pictures; model: what does the work; speed: what decides
+    how long a step takes."""
+
+    folder: str
+    model: str
+    speed: tuple[str, ...]
+
+
+FACTS: dict[Kind, Facts] = {
+    "train": Facts("data.folder", "model.base", SPEED_PATHS),
+    "caption": Facts("pictures.folder", "captioner.name", CAPTION_SPEED_PATHS),
+    "generate": Facts("set.folder", "model.base", DRAWING_SPEED_PATHS),
+    "score": Facts("set.folder", "scorers.names", SCORING_SPEED_PATHS),
+    "compare": Facts("set.folder", "model.base", (*DRAWING_SPEED_PATHS, *SCORING_SPEED_PATHS)),
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +104,7 @@ def read_config(run: RunDir) -> dict[str, Any]:
     """Values of the stored config; empty when it is broken, so that such a run can still be listed and deleted."""
     try:
         values = settings.read_toml(run.config.read_text(encoding="utf-8"))
-        return values if kind_of(values) == "caption" else resolve.migrate(values)
+        return resolve.migrate(values) if kind_of(values) == "train" else values
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         log.warning("%s: %s", run.config, error)
         return {}
@@ -74,13 +112,12 @@ def read_config(run: RunDir) -> dict[str, Any]:
 
 def kind_of(values: Mapping[str, Any]) -> Kind:
     """What kind of run a stored config is of."""
-    return "caption" if values.get("kind") == "caption" else "train"
+    return next((kind for kind in KINDS if kind == values.get("kind")), "train")
 
 
 def speed_key(values: Mapping[str, Any]) -> str:
     """What decides how long a step takes, of a resolved config's values; the build of torch tells the device."""
-    paths = CAPTION_SPEED_PATHS if kind_of(values) == "caption" else SPEED_PATHS
-    parts = [str(_value(values, path)) for path in paths]
+    parts = [str(_value(values, path)) for path in FACTS[kind_of(values)].speed]
     return "|".join([*parts, torch_build()])
 
 
@@ -91,13 +128,14 @@ def speed_key_of(config: TrainConfig) -> str:
 def new_row(run: RunDir, values: Mapping[str, Any]) -> RunRow:
     """The row of a run that nobody has worked on."""
     kind = kind_of(values)
+    facts = FACTS[kind]
     return RunRow(
         id=run_id_of(run.path),
         kind=kind,
         path=str(run.path.resolve()),
         name=str(_value(values, "run.name") or run.path.name),
-        folder=str(_value(values, "pictures.folder" if kind == "caption" else "data.folder") or ""),
-        model=str(_value(values, "captioner.name" if kind == "caption" else "model.base") or ""),
+        folder=str(_value(values, facts.folder) or ""),
+        model=_said(_value(values, facts.model)),
         family=str(_value(values, "model.family") or ""),
         state="interrupted",
         step=0,
@@ -156,6 +194,11 @@ def read_folder(run: RunDir, known: Mapping[str, RunRow]) -> Read:
     ended = series.last_time or (worker.heartbeat if worker else None)
     state, reason, hint = verdict.state, verdict.reason, verdict.hint
     return Read(dataclasses.replace(row, state=state, reason=reason, hint=hint, ended=ended), False)
+
+
+def _said(value: Any) -> str:
+    """Several names as a list for people."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
 
 
 def _value(values: Mapping[str, Any], path: str) -> Any:

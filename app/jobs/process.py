@@ -20,6 +20,7 @@ from trainers.rundir import RunDir, worker_info, write_atomic
 
 WORKER_COMMAND = (sys.executable, "-m", "trainers.worker")
 CAPTION_COMMAND = (sys.executable, "-m", "captioners.worker")
+PREFERENCE_COMMAND = (sys.executable, "-m", "trainers.preferences.worker")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ class RunRow:
     """A run at a glance. Times are seconds since 1970; `position` is the place in the queue, None outside it.
 
     speed_key: runs with the same one take the same time per step; events_bytes: length of `events.jsonl` that is in;
-    folder: of its pictures; after: the run that has to end well before this one starts. Steps of captioning jobs are
-    pictures.
+    folder: of its pictures; after: the run that has to end well before this one starts. Steps of jobs that caption,
+    draw or score are pictures.
     """
 
     id: str

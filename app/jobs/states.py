@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-Kind = Literal["train", "caption"]
+Kind = Literal["train", "caption", "generate", "score", "compare"]
 State = Literal["queued", "starting", "running", "stopping", "done", "stopped", "failed", "interrupted"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 ENDED: frozenset[State] = frozenset({"done", "stopped", "failed", "interrupted"})

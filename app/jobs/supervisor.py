@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.causes import RESUME_HINT, Verdict, judge, last_line
 from app.jobs.folder import NEVER_STARTED, new_row, progress_of, read_config
-from app.jobs.process import CAPTION_COMMAND, WORKER_COMMAND, Adopted, Worker, spawn
+from app.jobs.process import CAPTION_COMMAND, PREFERENCE_COMMAND, WORKER_COMMAND, Adopted, Worker, spawn
 from app.jobs.row import RunRow
 from app.jobs.states import MOVES, RESUMABLE, Kind, State
 from app.jobs.store import Store
@@ -37,6 +37,13 @@ KILL_AFTER_S = 10.0
 STOPPING: dict[Kind, str] = {
     "train": "Stopping after this step; everything is saved first.",
     "caption": "Stopping after this batch; what is written stays.",
+    "generate": "Stopping after this batch; the pictures that are drawn stay.",
+    "score": "Stopping after this batch; the scores that are there stay.",
+    "compare": "Stopping after this batch; what is drawn and scored stays.",
+}
+ONLY_STOP: dict[Kind, str] = {
+    "caption": "A captioning job can be stopped and continued.",
+    **dict.fromkeys(("generate", "score", "compare"), "This job can be stopped and continued."),
 }
 BACKLOG = 256  # batches that may wait for the consumer; beyond that the followers wait
 
@@ -87,13 +94,18 @@ class Supervisor:
         kill_after_s: float = KILL_AFTER_S,
         backlog: int = BACKLOG,
         caption_command: tuple[str, ...] = CAPTION_COMMAND,
+        preference_command: tuple[str, ...] = PREFERENCE_COMMAND,
         make_room: Callable[[], None] = lambda: None,
         heard: Callable[[RunDir, Sequence[dict[str, Any]]], None] = lambda run, records: None,
     ) -> None:
         """make_room: called before a worker starts, ends what else holds memory; heard: is told of captioning jobs."""
         self._make_room, self._heard = make_room, heard
         self._store, self._metrics, self._data_dir = store, metrics, data_dir
-        self._commands: dict[Kind, tuple[str, ...]] = {"train": worker_command, "caption": caption_command}
+        self._commands: dict[Kind, tuple[str, ...]] = {
+            "train": worker_command,
+            "caption": caption_command,
+            **dict.fromkeys(("generate", "score", "compare"), preference_command),
+        }
         self._poll_s, self._kill_after_s = poll_s, kill_after_s
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
@@ -191,8 +203,8 @@ class Supervisor:
             job = self._jobs.get(run_id)
             if job is None:
                 return "This run is not running."
-            if job.kind == "caption" and command != "stop":
-                return "A captioning job can be stopped and continued."
+            if job.kind in ONLY_STOP and command != "stop":
+                return ONLY_STOP[job.kind]
             if command != "stop":
                 job.run.send(command)
                 return {

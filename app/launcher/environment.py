@@ -69,6 +69,7 @@ class Environment:
         self.python = self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.requirements = root / "requirements.txt"
         self.test_requirements = root / "requirements-test.txt"
+        self.bare_requirements = root / "requirements-scorers.txt"  # goes in without what its packages ask for
         self.stamp = root / ".setup.json"
         self.lock = root / ".setup.lock"  # held during a set-up; one that was cut off leaves it behind
         self.log = root / ".setup.log"
@@ -86,7 +87,8 @@ class Environment:
     def wanted(self, build: TorchBuild, maker: str) -> Stamp:
         """The stamp that the environment has once all is installed, the tests' packages too."""
         core = digest(self.requirements, self.python_version(), build.index_url)
-        return Stamp(core, digest(self.test_requirements, core), maker, build)
+        tests = digest(self.test_requirements, core, *_texts(self.bare_requirements))
+        return Stamp(core, tests, maker, build)
 
     def is_ready(self, wanted: Stamp, with_tests: bool = False) -> bool:
         """It holds what the requirement files ask for now, and no set-up was cut off."""
@@ -131,6 +133,7 @@ def install(env: Environment, wanted: Stamp, with_tests: bool) -> None:
     if with_tests:
         title = "Installing what the tests need"
         pip_install(env.python, env.log, title, ["-r", str(env.test_requirements)])
+        pip_install(env.python, env.log, title, ["--no-deps", "-r", str(env.bare_requirements)])
         wanted.write(env.stamp)
 
 

@@ -23,9 +23,22 @@ MAX_MARKS = 400
 RECENT_STEPS = 50
 MARK_LETTERS = 40
 POINT_FIELDS = ("loss", "learning_rate", "grad_norm", "seconds", "memory_gib")
+# of preference training; its other metrics are in the file
+PAIR_FIELDS = (
+    "accuracy",
+    "margin",
+    "winner_error",
+    "loser_error",
+    "winner_change",
+    "loser_change",
+    "drift",
+    "gradient_factor",
+)
+OF_PICTURES = ("generating", "scoring", "comparing")  # phases that each count their own pictures
+ALARM = "dpo_"  # what the codes of alarms of preference training begin with
 
 Record = dict[str, Any]
-Point = tuple[Any, ...]  # step, then POINT_FIELDS
+Point = tuple[Any, ...]  # step, then POINT_FIELDS, then PAIR_FIELDS where the run has them
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class Fresh:
     first: int
     count: int
     points: list[Point]
-    validation: list[tuple[int, float | None]]
+    validation: list[tuple[Any, ...]]
     marks: list[tuple[Any, ...]]
     more: bool
 
@@ -53,6 +66,14 @@ def first_words(text: str, letters: int = MARK_LETTERS) -> str:
         return text
     cut = text[: letters - 2]
     return f"{cut.rsplit(' ', 1)[0].rstrip(' .,;:')} ..."
+
+
+def _of_pairs(record: Record) -> tuple[float | None, ...]:
+    """PAIR_FIELDS of a step or a validation; nothing for a run that has no pairs."""
+    metrics = record.get("metrics")
+    if not isinstance(metrics, dict) or "accuracy" not in metrics:
+        return ()
+    return tuple(short(metrics.get(name)) for name in PAIR_FIELDS)
 
 
 class Series:
@@ -73,10 +94,11 @@ class Series:
         self.loss: float | None = None
         self.phase = ""
         self.detail = ""
-        self.validation: list[tuple[int, float | None]] = []
+        self.validation: list[tuple[Any, ...]] = []  # step, loss, then PAIR_FIELDS where the run has them
         self.marks: deque[tuple[Any, ...]] = deque(maxlen=MAX_MARKS)
         self.samples: dict[tuple[int, int], SampleReady] = {}
         self.measured: dict[str, dict[int, int]] = {}  # name -> step -> percent
+        self.alarms: dict[str, tuple[int, str, str]] = {}  # code -> step, message, hint
         self.outcome: Record | None = None  # run_finished or run_failed, if it is the worker's last word
         self.first_time: float | None = None
         self.last_time: float | None = None
@@ -147,13 +169,21 @@ class Series:
         self.phase = str(record.get("phase", ""))
         self.detail = str(record.get("detail") or "")
         done, total = record.get("done"), record.get("total")
-        if self.phase in ("training", "captioning"):
+        if self.phase in OF_PICTURES:
+            self._begin_pictures(int(done or 0), int(total or 0))
+        elif self.phase in ("training", "captioning"):
             self.total = int(total or self.total)
         elif done is not None and total:
             counted = f"{done} of {total}"
             if self.phase == "downloading":
                 counted = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
             self.detail = f"{self.detail} {counted}".strip()
+
+    def _begin_pictures(self, done: int, total: int) -> None:
+        """A job can draw first and score then: each has its own number of pictures and its own pace."""
+        if total:
+            self.step, self.total = done, total
+            self._recent.clear()
 
     def _on_step(self, record: Record) -> None:
         step = int(record.get("step", 0))
@@ -167,17 +197,29 @@ class Series:
         if isinstance(seconds := record.get("seconds"), int | float):
             self._recent.append(seconds)
         if (step - 1) % self.stride == 0:
-            self.points.append((step, *(short(record.get(name)) for name in POINT_FIELDS)))
+            self.points.append((step, *(short(record.get(name)) for name in POINT_FIELDS), *_of_pairs(record)))
             if len(self.points) > MAX_POINTS:
                 self._thin()
 
     def _on_batch_captioned(self, record: Record) -> None:
+        self._move_on(record)
+        self.phase, self.detail = "captioning", ""
+
+    def _on_pictures_made(self, record: Record) -> None:
+        self._move_on(record)
+        if self.phase not in ("generating", "comparing"):
+            self.phase, self.detail = "generating", ""
+
+    def _on_pictures_scored(self, record: Record) -> None:
+        self._move_on(record)
+        self.phase, self.detail = "scoring", str(record.get("scorer") or "")
+
+    def _move_on(self, record: Record) -> None:
         """Pictures take the place of steps; there is nothing to plot."""
         done = int(record["done"])
         if (new := done - self.step) > 0 and isinstance(seconds := record.get("seconds"), int | float):
             self._recent.append(seconds / new)
-        self.step, self.total = done, int(record["total"])
-        self.phase, self.detail, self.outcome = "captioning", "", None
+        self.step, self.total, self.outcome = done, int(record["total"]), None
 
     def _thin(self) -> None:
         self.stride *= 2
@@ -191,6 +233,7 @@ class Series:
         self.validation = [entry for entry in self.validation if entry[0] < step]
         self.marks = deque((mark for mark in self.marks if mark[0] < step), maxlen=MAX_MARKS)
         self.samples = {key: sample for key, sample in self.samples.items() if key[0] < step}
+        self.alarms = {code: alarm for code, alarm in self.alarms.items() if alarm[0] < step}
 
     def _index(self, step: int) -> int:
         return bisect_left(self.points, step, key=lambda point: point[0])
@@ -199,7 +242,7 @@ class Series:
         self.marks.append((step, kind, text) if text else (step, kind))
 
     def _on_validation_done(self, record: Record) -> None:
-        self.validation.append((int(record["step"]), short(record.get("loss"))))
+        self.validation.append((int(record["step"]), short(record.get("loss")), *_of_pairs(record)))
         if len(self.validation) > MAX_POINTS:
             self.validation = self.validation[::2]
 
@@ -211,7 +254,10 @@ class Series:
         self.samples[sample.step, sample.index] = sample
 
     def _on_warned(self, record: Record) -> None:
-        self._mark(self.step, "warned", first_words(str(record.get("message") or record.get("code", ""))))
+        message, code = str(record.get("message") or record.get("code", "")), str(record.get("code") or "")
+        self._mark(self.step, "warned", first_words(message))
+        if code.startswith(ALARM):
+            self.alarms[code] = (self.step, message, str(record.get("hint") or ""))
 
     def _on_measured(self, record: Record) -> None:
         for name, share in dict(record["values"]).items():

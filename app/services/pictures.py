@@ -1,4 +1,4 @@
-"""Scans of the data sets of a run that are remembered as long as nothing in them changes."""
+"""Scans of the data sets and pairs of a run that are remembered as long as nothing in them changes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from trainers import paths, preflight
 from trainers.config import Data
-from trainers.data import folder
+from trainers.data import folder, pair_scan
 from trainers.data.index import Progress
 from trainers.data.lookup import folders
+from trainers.data.pair_scan import PairScan
 from trainers.data.sources import Source, sources
 from trainers.errors import AtelierError
 
@@ -41,13 +43,13 @@ class StillScanning(AtelierError):
 class _Scanning:
     """A scan, or a look whether the last one still holds. holds_until: monotonic seconds."""
 
-    scan: Future[folder.Scan] = field(default_factory=Future)
+    scan: Future[Any] = field(default_factory=Future)
     fingerprint: bytes = b""
     holds_until: float = 0.0
     done: int = 0
     total: int = 0
 
-    def good(self) -> folder.Scan | None:
+    def good(self) -> Any:
         """The scan, if it is there."""
         return self.scan.result() if self.scan.done() and not self.scan.exception() else None
 
@@ -67,11 +69,10 @@ class Scans:
         """A function like `preflight.glance` that raises StillScanning when the answer takes longer than that."""
 
         def scan(data: Data, progress: Progress | None = None) -> folder.Scan:
-            scanning = self._scanning(data)
-            try:
-                found = scanning.scan.result(timeout=patience_s)
-            except FutureTimeout:
-                raise StillScanning(scanning.done, scanning.total) from None
+            scanning = self._scanning(
+                _key(data), lambda: _fingerprint(sources(data)), lambda progress: preflight.glance(data, progress)
+            )
+            found: folder.Scan = _result(scanning, patience_s)
             wanted = sources(data)  # what is done with the pictures may have changed since
             if [source.folder for source in wanted] != [source.folder for source in found.sources]:
                 scanning.holds_until = 0.0  # a SimpleTuner file that changed while the answer held
@@ -80,8 +81,21 @@ class Scans:
 
         return scan
 
-    def _scanning(self, data: Data) -> _Scanning:
-        key = _key(data)
+    def pair_scanner(self, patience_s: float) -> preflight.PairScanner:
+        """The same for `preflight.glance_pairs`."""
+
+        def scan(path: Path, index_dir: Path, progress: Progress | None = None) -> PairScan:
+            scanning = self._scanning(
+                ("pairs", path, index_dir),
+                lambda: _fingerprint_of_pairs(path),
+                lambda progress: preflight.glance_pairs(path, index_dir, progress),
+            )
+            found: PairScan = _result(scanning, patience_s)
+            return found
+
+        return scan
+
+    def _scanning(self, key: Key, fingerprint: Callable[[], bytes], read: Callable[[Progress], Any]) -> _Scanning:
         with self._lock:
             known = self._known.get(key)
             if known and known.holds:
@@ -90,11 +104,21 @@ class Scans:
             fresh = self._known[key] = _Scanning()
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        threading.Thread(target=_look, args=(fresh, known, data), name="scan", daemon=True).start()
+        arguments = (fresh, known, fingerprint, read)
+        threading.Thread(target=_look, args=arguments, name="scan", daemon=True).start()
         return fresh
 
 
-def _look(scanning: _Scanning, last: _Scanning | None, data: Data) -> None:
+def _result(scanning: _Scanning, patience_s: float) -> Any:
+    try:
+        return scanning.scan.result(timeout=patience_s)
+    except FutureTimeout:
+        raise StillScanning(scanning.done, scanning.total) from None
+
+
+def _look(
+    scanning: _Scanning, last: _Scanning | None, fingerprint: Callable[[], bytes], read: Callable[[Progress], Any]
+) -> None:
     """Take over the last scan if nothing has changed since, else make a new one. Unpacks zips, too.
 
     A quick failure is looked at anew at the next question: the drive may be back. A slow one, as of a large broken zip,
@@ -110,10 +134,10 @@ def _look(scanning: _Scanning, last: _Scanning | None, data: Data) -> None:
 
     begun = time.monotonic()
     try:
-        scanning.fingerprint = _fingerprint(sources(data))
+        scanning.fingerprint = fingerprint()
         took = time.monotonic() - begun
         known = last.good() if last and last.fingerprint == scanning.fingerprint else None
-        found = known or preflight.glance(data, progress)
+        found = known or read(progress)
         hold(took)
         scanning.scan.set_result(found)
     except Exception as error:  # handed to whoever waits for the scan
@@ -141,6 +165,16 @@ def _fingerprint(wanted: tuple[Source, ...]) -> bytes:
         for base, names in folders(source.folder):
             for name in sorted(names):
                 state.update(_trace(os.path.join(source.folder, base, name), base + name))
+    return state.digest()
+
+
+def _fingerprint_of_pairs(path: Path) -> bytes:
+    """Of what is said of every pair, and of the time and size of its pictures."""
+    state = hashlib.blake2b(digest_size=16)
+    for row in pair_scan.rows_of(path):
+        state.update(repr(row).encode("utf-8", "surrogateescape"))
+        for side in pair_scan.sides(row):
+            state.update(_trace(side, side))
     return state.digest()
 
 

@@ -77,12 +77,15 @@ class Previews:
         toml = resolve.dump(config)
         try:
             measured = self._measured_step_s(speed_key_of(config))
-            scanner = self._scans.scanner(patience_s)
-            report = preflight.check(config, self._machine, measured_step_s=measured, scanner=scanner)
+            scanner, pair_scanner = self._scans.scanner(patience_s), self._scans.pair_scanner(patience_s)
+            report = preflight.check(
+                config, self._machine, measured_step_s=measured, scanner=scanner, pair_scanner=pair_scanner
+            )
         except StillScanning as error:
             return Preview(config, [], (), None, toml, error.message)
         except (OSError, AtelierError) as error:
-            return Preview(config, [FieldError("data.folder", str(error))], (), None, toml, f"Cannot say yet: {error}")
+            field = "objective.pairs" if config.objective.kind == "dpo" else "data.folder"
+            return Preview(config, [FieldError(field, str(error))], (), None, toml, f"Cannot say yet: {error}")
         return Preview(config, [], report.findings, report.plan, toml, self._line(report), report.scan)
 
     def resolve(self, values: dict[str, Any]) -> TrainConfig:

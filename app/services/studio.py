@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.jobs.process import CAPTION_COMMAND, WORKER_COMMAND
+from app.jobs.process import CAPTION_COMMAND, PREFERENCE_COMMAND, WORKER_COMMAND
 from app.jobs.row import RunRow
 from app.jobs.states import RESUMABLE
 from app.jobs.store import Store, database_url
@@ -24,11 +24,12 @@ from app.services.drafts import Draft, Drafts, folders_of
 from app.services.gallery import Context, Gallery
 from app.services.library import ModelCard
 from app.services.parts import Parts, parts_of_model
+from app.services.preferences.service import Preferences
 from app.services.previews import START_PATIENCE_S, FieldError, Preview, Previews, Started, problems
 from app.services.storage import Storage
 from app.services.trials import Trials
 from app.services.views import FileInfo, RunDetail, RunSummary, SampleInfo, Shown
-from trainers import paths
+from trainers import paths, resolve
 from trainers.errors import AtelierError, ConfigError, ConfigErrors
 from trainers.machine import Machine, detect
 from trainers.preflight import Finding
@@ -67,6 +68,7 @@ class Studio:
         machine: Machine | None = None,
         worker_command: list[str] | None = None,
         caption_command: list[str] | None = None,
+        preference_command: list[str] | None = None,
         tester_command: list[str] | None = None,
     ) -> None:
         self.data_dir = data_dir.expanduser().resolve()
@@ -82,12 +84,14 @@ class Studio:
             tuple(tester_command) if tester_command else TESTER_COMMAND,
         )
         captioner = tuple(caption_command) if caption_command else CAPTION_COMMAND
+        judge = tuple(preference_command) if preference_command else PREFERENCE_COMMAND
         self._supervisor = Supervisor(
             self._store,
             self._metrics,
             self.data_dir,
             command,
             caption_command=captioner,
+            preference_command=judge,
             make_room=self._make_room,
             heard=lambda run, records: self.captioning.heard(run, records),
         )
@@ -98,6 +102,7 @@ class Studio:
         self.gallery = Gallery(self.data_dir, self._data_context, self._data_folders)
         jobs = (self._store, self._supervisor, self._metrics)
         self.captioning = Captioning(self.data_dir, self.machine, self.gallery, jobs, captioner, self._train_behind)
+        self.preferences = Preferences(self.data_dir, self.machine, self.gallery, jobs, self.models)
         self.trials = Trials(self.run_dir, self._testers)
         self.storage = Storage(self.data_dir / "cache", self._working_since)
 
@@ -181,12 +186,14 @@ class Studio:
                 return Started(None, errors)
             run = RunDir(Path(preview.config.run.output_dir) / preview.config.run.name)
             try:
-                run.create(preview.toml)
+                run.create(resolve.dump(resolve.pinned(preview.config)))
             except FileExistsError:
                 message = f"a run named {preview.config.run.name!r} exists. Choose another name."
                 return Started(None, [FieldError("run.name", message)])
             except OSError as error:
                 return Started(None, [FieldError("run.output_dir", f"{error.strerror or error}.")])
+            except AtelierError as error:
+                return Started(None, [FieldError("objective.pairs", f"{error.message} {error.hint}".strip())])
             return Started(self._supervisor.enqueue(run, after).id, [])
 
     def _train_behind(self, folder: str, after: str | None) -> Started:

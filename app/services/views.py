@@ -195,6 +195,7 @@ def poll_payload(
             "marks": fresh.marks,
             "samples": len(series.samples),
             "measured": _measured(series),
+            "alarms": [[code, *alarm] for code, alarm in series.alarms.items()],
             "gpu": gpu_numbers(reading),
             "cpu": cpu_numbers(reading),
             "reason": f"{row.reason} {row.hint}".strip() if not active else "",

@@ -35,7 +35,10 @@ GOAL_MOVES = (*GOAL_PATHS, "noise.timestep_sampling", "noise.logit_std")
 QUALITIES = {"quick": 0.5, "balanced": 1.0, "thorough": 2.0}
 
 # What a person brings; it stays when another preset is chosen.
-OWN_PATHS = ("run.name", "data.folder", "data.sets", "captions.trigger", "sample.prompts")
+OWN_PATHS = (
+    *("run.name", "data.folder", "data.sets", "captions.trigger", "sample.prompts"),
+    *("objective.kind", "objective.pairs"),
+)
 
 
 def parse(parameter: Parameter, raw: Any) -> Any:

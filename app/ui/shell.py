@@ -18,7 +18,7 @@ import gradio as gr
 
 from app.ui import theme
 from app.ui.draft import DraftEditor
-from app.ui.tabs import captions, dataset, expert, runs, train
+from app.ui.tabs import captions, dataset, expert, preferences, runs, train
 from app.ui.texts import LANGUAGES, Texts, texts
 from app.ui.widgets import drop, parts, strip
 from app.ui.widgets.live import STATIC_ROUTE, asset_url, live
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STATIC_ROUTE", "build", "mount_options", "pages", "static_dir"]
 
-STYLES = ("atelier", "train", "runs", "dataset", "captions", "storage")
+STYLES = ("atelier", "train", "runs", "dataset", "captions", "preferences", "voting", "storage")
 
 
 def static_dir() -> Path:
@@ -66,6 +66,8 @@ def build(studio: Studio, language: str = "en") -> gr.Blocks:
                 dataset.build(studio, editor, words)
             with gr.Tab(words("tab.captions"), id="captions", elem_id="tab-captions"):
                 captions.build(studio, editor, words)
+            with gr.Tab(words("tab.preferences"), id="preferences", elem_id="tab-preferences"):
+                preferences.build(studio, editor, words)
             with gr.Tab(words("tab.runs"), id="runs", elem_id="tab-runs"):
                 runs.build(studio, words)
         Forms(studio, editor, words, state, simple, full).connect(page)

@@ -62,9 +62,10 @@ def errors_by_path(errors: list[FieldError]) -> dict[str, str]:
 
 
 def _hidden(values: forms.Values, errors: Iterable[str], texts: Texts) -> dict[str, str]:
-    """Parameters that mean nothing to the family, with the reason; not those that are set, or have a fault."""
+    """Parameters that mean nothing to family or objective, with the reason; not those that are set, or have a fault."""
     family = forms.family(values)
-    unfit = fitting.hidden_paths(family) if family else {}
+    unfit = fitting.unread_paths(lambda path: forms.get(values, path))
+    unfit |= fitting.hidden_paths(family) if family else {}
     at_default = set(unfit).difference(errors, forms.modified(values, {}))
     return {path: texts.reason(reason) for path, reason in unfit.items() if path in at_default}
 

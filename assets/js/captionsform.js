@@ -7,11 +7,11 @@
   const ORDER = ["server", "prompt", "tags", "generate", "captioner", "run", "policy"];
 
   class Field {
-    // record: as the server describes it; changed(path, content); more(): choices that are asked for when it is entered
+    // record: as the server describes it, and `form`, which names its control; changed(path, content); more(): choices that are asked for when it is entered
     constructor(record, changed, more = null) {
       Object.assign(this, { record, changed, more, sent: record.value });
       this.input = this.control();
-      this.input.id = `cp-${record.path.replace(".", "-")}`;
+      this.input.id = `${record.form ?? "cp"}-${record.path.replace(".", "-")}`;
       this.ghost = h("span", { class: "cp-ghost", hidden: true });
       this.error = h("p", { class: "field-error", role: "alert", hidden: true });
       this.reset = at.iconButton(t("captioning.reset"), "reset", () => this.put(record.default));
@@ -22,6 +22,10 @@
         : [h("div", { class: "cp-label-line" }, label, this.ghost, this.reset), this.input, this.offer()];
       this.element = h("div", { class: `cp-field cp-field-${record.control}`, data: { path: record.path } }, ...body.filter(Boolean), record.help ? h("p", { class: "cp-help", text: record.help }) : "", this.error);
       this.mark({ errors: {}, resolved: {}, modified: [] });
+    }
+
+    get offerId() {
+      return `${this.record.form ?? "cp"}-offer-${this.record.path.replace(".", "-")}`;
     }
 
     control() {
@@ -38,7 +42,7 @@
       }
       const typing = { class: "ds-input", spellcheck: "false", autocomplete: "off", oninput: () => this.typed(), onblur: () => this.commit() };
       const lines = this.record.path.startsWith("prompt.text") ? "3" : "2";
-      const box = control === "area" ? h("textarea", { ...typing, rows: lines }) : h("input", { ...typing, type: "text", placeholder: String(usual), list: control === "combo" ? `cp-offer-${this.record.path.replace(".", "-")}` : null, onfocus: () => this.lookUp(), onkeydown: (event) => event.key === "Enter" && !event.isComposing && this.commit() });
+      const box = control === "area" ? h("textarea", { ...typing, rows: lines }) : h("input", { ...typing, type: "text", placeholder: String(usual), list: control === "combo" ? this.offerId : null, onfocus: () => this.lookUp(), onkeydown: (event) => event.key === "Enter" && !event.isComposing && this.commit() });
       box.value = value;
       return box;
     }
@@ -47,7 +51,7 @@
     offer() {
       const { control, options, path } = this.record;
       if ((!options.length && control !== "combo") || control === "select") return null;
-      if (control !== "area") return (this.list = h("datalist", { id: `cp-offer-${path.replace(".", "-")}` }, options.map(([value, text]) => h("option", { value, label: text === value ? null : text }))));
+      if (control !== "area") return (this.list = h("datalist", { id: this.offerId }, options.map(([value, text]) => h("option", { value, label: text === value ? null : text }))));
       const add = h("select", { class: "cp-select cp-add", "aria-label": t("captioning.add_line"), onchange: () => { this.put([this.input.value.trim(), add.value].filter(Boolean).join("\n")); add.value = ""; } }, h("option", { value: "", text: t("captioning.add_line") }), options.map(([value, text]) => h("option", { value, text })));
       return add;
     }
@@ -161,5 +165,5 @@
     }
   }
 
-  at.CaptionForm = CaptionForm;
+  Object.assign(at, { CaptionForm, FormField: Field });
 })();

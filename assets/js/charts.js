@@ -10,13 +10,14 @@
   class Charts {
     constructor() {
       this.shared = { range: null, hover: null, plots: [] };
+      this.pairs = new at.PairCharts(this.shared);
       this.smooth = Number(at.load("smooth") ?? 0.85);
       this.clear();
       this.loss = new at.Plot({ shared: this.shared, title: t("plot.loss"), xName: t("plot.step"), log: at.load("log") === "1" });
       this.small = Object.fromEntries(SMALL.map(([name, unit]) => [name, new at.Plot({ shared: this.shared, small: true, title: t(`plot.${name}`), unit, xName: t("plot.step"), free: name === "use" })]));
       Object.assign(this.small.use, { floor: 0, ceiling: 100 });
       Object.assign(this.small.memory_gib, { floor: 0 });
-      this.element = h("section", { class: "charts" }, this.toolbar(), this.loss.element, this.grid());
+      this.element = h("section", { class: "charts" }, this.toolbar(), this.loss.element, this.pairs.element, this.grid());
       at.on("theme", () => this.draw());
     }
 
@@ -24,6 +25,7 @@
       this.data = Object.fromEntries(COLUMNS.map((name) => [name, []]));
       this.val = { x: [], y: [] };
       this.use = { x: [], gpu: [], cpu: [] };
+      this.pairs.clear();
       this.marks = new Map(); // the mark as text -> [step, kind, text]
       if (this.shared) this.shared.range = null;
     }
@@ -32,18 +34,23 @@
       return this.data.step.length;
     }
 
-    // points: rows in the order of COLUMNS
+    // points: rows in the order of COLUMNS; what follows is of pairs
     add(points) {
-      for (const point of points) COLUMNS.forEach((name, i) => this.data[name].push(point[i]));
+      for (const point of points) {
+        COLUMNS.forEach((name, i) => this.data[name].push(point[i]));
+        this.pairs.add(point[0], point.slice(COLUMNS.length));
+      }
     }
 
     // Validation, marks (the newest of both may come again), and what the machine does now.
     addRest(answer) {
-      for (const [step, loss] of answer.val) {
+      for (const [step, loss, ...pairs] of answer.val) {
+        this.pairs.addHeld(step, pairs);
         const known = this.val.x.lastIndexOf(step);
         if (known < 0) this.val.x.push(step);
         this.val.y[known < 0 ? this.val.x.length - 1 : known] = loss;
       }
+      this.pairs.tell(answer.alarms);
       for (const mark of answer.marks) this.marks.set(mark.join(" "), mark);
       if (answer.state === "running" && answer.cpu) this.addUse(Math.round(answer.elapsed_s), answer.gpu ? answer.gpu[0] : null, answer.cpu[0]);
     }
@@ -77,6 +84,7 @@
         { name: "CPU", colour: "muted", x: this.use.x, y: this.use.cpu },
         { name: "GPU", colour: "accent", x: this.use.x, y: this.use.gpu },
       ];
+      this.pairs.draw(this.smooth);
       this.shared.plots.forEach((plot) => plot.draw());
       this.drawValues();
       this.empty.hidden = this.length > 0;
@@ -123,8 +131,9 @@
 
     csv() {
       const val = new Map(this.val.x.map((step, i) => [step, this.val.y[i]]));
-      const rows = this.data.step.map((step, i) => [...COLUMNS.map((name) => this.data[name][i] ?? ""), val.get(step) ?? ""].join(","));
-      return [[...COLUMNS, "validation"].join(","), ...rows].join("\n") + "\n";
+      const pairs = this.pairs.table();
+      const rows = this.data.step.map((step, i) => [...COLUMNS.map((name) => this.data[name][i] ?? ""), val.get(step) ?? "", ...pairs.cells(i)].join(","));
+      return [[...COLUMNS, "validation", ...pairs.names].join(","), ...rows].join("\n") + "\n";
     }
 
     grid() {

@@ -5,6 +5,8 @@
   const { t, h, icon } = at;
   const LIVE = ["queued", "starting", "running", "stopping", "paused"];
   const CAN_GO_ON = ["interrupted", "failed", "stopped"];
+  const OF_SETS = ["generate", "score", "compare"]; // jobs of the tab of preferences
+  at.isOfPictures = (kind) => kind === "caption" || OF_SETS.includes(kind); // their steps are pictures; there is nothing to plot
 
   at.widgets.rundetail = ({ root, server }) => {
     const view = new Detail(server);
@@ -22,6 +24,7 @@
       this.head = h("header", { class: "run-head" });
       this.reason = h("div", { class: "reason", hidden: true });
       this.charts = new at.Charts();
+      this.charts.pairs.onCompare = () => this.toPreferences();
       this.samples = new at.Samples();
       this.test = new at.RunTest(server);
       this.lower = new at.RunFiles(server, () => this.detail);
@@ -56,8 +59,8 @@
       if (id !== this.id) return;
       if (!detail) return this.close();
       this.detail = detail;
-      const captions = detail.summary.kind === "caption";
-      for (const part of [this.charts, this.samples]) part.element.hidden = captions;
+      for (const part of [this.charts, this.samples]) part.element.hidden = at.isOfPictures(detail.summary.kind);
+      this.charts.pairs.compare.hidden = detail.summary.state !== "done" || !detail.files.length;
       this.charts.name = detail.summary.name;
       this.content.hidden = false;
       this.placeholder.hidden = true;
@@ -126,17 +129,18 @@
       const { state } = answer;
       const percent = answer.total ? (100 * answer.step) / answer.total : 0;
       const phase = live && answer.phase && state !== "paused" ? [t(`phase.${answer.phase}`), answer.detail].filter(Boolean).join(": ") : "";
-      const captions = detail.summary.kind === "caption";
+      const { kind } = detail.summary;
+      const pictures = at.isOfPictures(kind);
       const facts = [
-        [t(captions ? "run.pictures" : "run.step"), answer.total ? `${answer.step} / ${answer.total}` : "-"],
+        [t(pictures ? (kind === "score" ? "run.scores" : "run.pictures") : "run.step"), answer.total ? `${answer.step} / ${answer.total}` : "-"],
         [live ? t("run.left") : t("run.took"), at.time(live ? answer.eta_s : answer.elapsed_s)],
-        [t("run.speed"), answer.sps ? (captions ? t("run.per_s", { n: +(1 / answer.sps).toPrecision(3) }) : t("run.s_per_step", { s: +answer.sps.toPrecision(3) })) : "-"],
-        captions ? null : [t("run.loss"), at.number(this.charts.data.loss.at(-1))],
+        [t("run.speed"), answer.sps ? this.pace(kind, answer.sps) : "-"],
+        pictures ? null : [t("run.loss"), at.number(this.charts.data.loss.at(-1))],
         this.charts.val.y.length ? [t("run.val"), at.number(this.charts.val.y.at(-1))] : null,
         ...Object.entries(answer.measured).map(([name, percents]) => [at.words[`measured.${name}`] ?? name, percents.map((percent) => `${percent} %`).join(" \u2192 "), t("run.measured")]),
       ].filter(Boolean);
       this.head.replaceChildren(
-        h("div", { class: "run-title" }, h("h1", { text: detail.summary.name }), at.stateChip(state), h("span", { class: "muted", text: phase || detail.summary.model }), h("span", { class: "grow" }), h("div", { class: "actions" }, captions ? this.captionActions(state) : this.actions(state))),
+        h("div", { class: "run-title" }, h("h1", { text: detail.summary.name }), at.stateChip(state), h("span", { class: "muted", text: phase || detail.summary.model }), h("span", { class: "grow" }), h("div", { class: "actions" }, pictures ? this.jobActions(state) : this.actions(state))),
         h("div", { class: "bar progress", role: "progressbar", "aria-valuenow": String(Math.round(percent)), "aria-valuemin": "0", "aria-valuemax": "100", data: { state: answer.state }, style: { "--part": `${percent}%` } }),
         h("dl", { class: "facts-row" }, facts.map(([name, value, title]) => h("div", { title }, h("dt", { text: name }), h("dd", { text: value })))),
       );
@@ -161,14 +165,28 @@
       if (state === "paused") return [command("resume", t("run.go_on"), "play"), command("stop", t("run.stop"), "stop")];
       if (state === "starting") return [command("stop", t("run.stop"), "stop")];
       if (state === "stopping") return [];
-      const resume = CAN_GO_ON.includes(state) ? at.button(t(this.detail.summary.kind === "caption" ? "run.continue" : "run.resume"), "play", () => this.resume(), "primary") : null;
+      const resume = CAN_GO_ON.includes(state) ? at.button(t(at.isOfPictures(this.detail.summary.kind) ? "run.continue" : "run.resume"), "play", () => this.resume(), "primary") : null;
       return [resume, at.button(t("run.delete"), "delete", () => this.askDelete(), "danger-quiet")].filter(Boolean);
     }
 
-    // A captioning job has nothing to sample or to save; what it wrote is in the tab that it was started in.
-    captionActions(state) {
+    // s: seconds of a step, or of a picture
+    pace(kind, s) {
+      if (!at.isOfPictures(kind)) return t("run.s_per_step", { s: +s.toPrecision(3) });
+      if (s > 1) return t("run.s_per_picture", { s: +s.toPrecision(3) });
+      return t(kind === "score" ? "run.scores_per_s" : "run.per_s", { n: +(1 / s).toPrecision(3) });
+    }
+
+    // A job on pictures has nothing to sample or to save; what it made is in the tab that it was started in.
+    jobActions(state) {
       const kept = this.actions(state).filter((made) => !["sample", "save", "pause"].includes(made.dataset.command));
+      if (OF_SETS.includes(this.detail.summary.kind)) return [at.button(t("run.open_preferences"), "preferences", () => this.toPreferences()), ...kept];
       return [at.button(t("run.open_captions"), "caption", () => { at.emit("captions", { run: this.id }); at.go("captions"); }), ...kept];
+    }
+
+    // The set that the run is about: of a job, where it was started; of a trained run, where it can be compared.
+    toPreferences() {
+      at.emit("preferences", { run: this.id });
+      at.go("preferences");
     }
 
     send(name) {
@@ -192,7 +210,7 @@
 
     askDelete() {
       const { name, kind } = this.detail.summary;
-      at.dialog(t("run.delete_title", { name }), h("p", { text: t(kind === "caption" ? "run.delete_note_caption" : "run.delete_note") }), [
+      at.dialog(t("run.delete_title", { name }), h("p", { text: t(kind === "caption" ? "run.delete_note_caption" : OF_SETS.includes(kind) ? "run.delete_note_preferences" : "run.delete_note") }), [
         [t("common.cancel"), ""],
         [t("run.delete"), "danger", async () => {
           const answer = await this.call("delete", [this.id, name]);

@@ -51,11 +51,11 @@
 
     draw() {
       const detail = this.current();
-      const captions = detail?.summary.kind === "caption"; // it leaves no files of its own
-      if (captions && this.view === "files") this.view = "log";
+      const pictures = at.isOfPictures(detail?.summary.kind); // such a job leaves no files of its own
+      if (pictures && this.view === "files") this.view = "log";
       for (const tab of this.tabs) {
         tab.setAttribute("aria-selected", String(tab.dataset.view === this.view));
-        tab.hidden = captions && tab.dataset.view === "files";
+        tab.hidden = pictures && tab.dataset.view === "files";
       }
       if (!detail) return;
       if (this.view === "log") this.drawLogPane();

@@ -54,9 +54,9 @@
 
   function row(run, chosen, choose) {
     const percent = run.total ? Math.round((100 * run.step) / run.total) : 0;
-    const captions = run.kind === "caption";
-    const facts = [run.total ? t(captions ? "runs.pictures" : "runs.steps", { step: run.step, total: run.total }) : "", run.loss !== null && run.loss !== undefined ? t("runs.loss", { loss: at.number(run.loss) }) : "", at.when(run.created)];
-    const thumb = run.thumb_url ? h("img", { class: "run-thumb", src: run.thumb_url, alt: "", loading: "lazy" }) : h("span", { class: "run-thumb none" }, icon(captions ? "caption" : "pictures"));
+    const pictures = at.isOfPictures(run.kind);
+    const facts = [run.total ? t(pictures ? (run.kind === "score" ? "runs.scores" : "runs.pictures") : "runs.steps", { step: run.step, total: run.total }) : "", run.loss !== null && run.loss !== undefined ? t("runs.loss", { loss: at.number(run.loss) }) : "", at.when(run.created)];
+    const thumb = run.thumb_url ? h("img", { class: "run-thumb", src: run.thumb_url, alt: "", loading: "lazy" }) : h("span", { class: "run-thumb none" }, icon({ caption: "caption", generate: "preferences", score: "preferences", compare: "preferences" }[run.kind] ?? "pictures"));
     return h("button", { type: "button", class: "run-row", role: "listitem", "aria-current": chosen ? "true" : null, data: { run: run.id }, onclick: () => choose(run.id) },
       thumb,
       h("span", { class: "run-text" },

@@ -3,7 +3,7 @@
   "use strict";
   const at = window.atelier;
   const { t, h, icon, iconButton } = at;
-  const TABS = ["train", "expert", "dataset", "captions", "runs"];
+  const TABS = ["train", "expert", "dataset", "captions", "preferences", "runs"];
   let current = "train";
 
   // ---------------------------------------------------------------- tabs
@@ -79,7 +79,7 @@
 
   function showKeys() {
     if (document.querySelector("dialog[open]")) return;
-    const rows = [["g t", "tab.train"], ["g e", "tab.expert"], ["g d", "tab.dataset"], ["g c", "tab.captions"], ["g r", "tab.runs"], ["/", "keys.search"], ["?", "keys.list"], ["Esc", "keys.close"]];
+    const rows = [["g t", "tab.train"], ["g e", "tab.expert"], ["g d", "tab.dataset"], ["g c", "tab.captions"], ["g p", "tab.preferences"], ["g r", "tab.runs"], ["/", "keys.search"], ["?", "keys.list"], ["Esc", "keys.close"]];
     if (current === "dataset") rows.push(["\u2191 \u2193 \u2190 \u2192", "keys.pictures"], ["Enter", "keys.caption"], ["Ctrl Enter", "keys.next"], ["Ctrl Z", "keys.undo"], ["Delete", "keys.trash"]);
     if (current === "captions") rows.push(["\u2191 \u2193 \u2190 \u2192", "keys.pictures"], ["Enter", "keys.caption"], ["Ctrl Enter", "keys.next"]);
     const table = h("dl", { class: "keys" }, rows.map(([keys, word]) => [h("dt", {}, keys.split(" ").map((key) => h("kbd", { text: key }))), h("dd", { text: t(word) })]).flat());

@@ -10,7 +10,7 @@ from trainers.config.data import Captions, Crop, Data, DataSet, sides
 from trainers.config.model import Model, Run
 from trainers.config.outcome import Sample, Save, Validation
 from trainers.config.section import Level, Section
-from trainers.config.training import Adapter, Memory, Noise, Optimizer, Schedule, Sft
+from trainers.config.training import Adapter, Memory, Noise, Objective, Optimizer, Schedule
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -23,13 +23,13 @@ __all__ = [
     "Memory",
     "Model",
     "Noise",
+    "Objective",
     "Optimizer",
     "Run",
     "Sample",
     "Save",
     "Schedule",
     "Section",
-    "Sft",
     "TrainConfig",
     "Validation",
     "sides",
@@ -47,7 +47,7 @@ class TrainConfig(Section):
     data: Data = Data()
     captions: Captions = Captions()
     adapter: Adapter = Adapter()
-    objective: Sft = Sft()
+    objective: Objective = Objective()
     noise: Noise = Noise()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()

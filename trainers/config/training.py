@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from trainers.config.section import Amount, Auto, Count, Positive, Rate, Section, param
+from trainers.config.section import Amount, Auto, Count, Positive, Rate, Section, Share, param
 
 
 class Adapter(Section):
@@ -53,11 +53,79 @@ class Adapter(Section):
     )
 
 
-class Sft(Section):
-    """Plain training on pictures with captions."""
+class Objective(Section):
+    """What is minimised: the error on pictures with captions, or how a preferred picture stands against the other."""
 
-    kind: Literal["sft"] = param(
-        "sft", "Objective", "What is minimised: the error of the prediction on your pictures.", aka="loss"
+    kind: Literal["sft", "dpo"] = param(
+        "sft",
+        "Objective",
+        "What is learned from. sft: your pictures and their captions. dpo: pairs of pictures, one preferred to the "
+        "other.",
+        aka="loss preference orpo mapo",
+    )
+    pairs: str = param(
+        "",
+        "Preference pairs",
+        "A preference set, whose votes are read when the run starts, or a pairs.train.jsonl file. Prompts are read as "
+        "they stand, without trigger word.",
+        aka="preference_json dpo_dataset image_beta",
+    )
+    preference_loss: Literal["sigmoid", "ipo", "hinge", "dmpo", "kto"] = param(
+        "sigmoid",
+        "Preference loss",
+        "How a pair counts. sigmoid: DPO. ipo: towards a fixed margin. hinge: until a margin is reached. dmpo: towards "
+        "a fixed certainty. kto: single pictures too, liked or not.",
+        aka="loss_type dpo_loss",
+    )
+    beta: Annotated[float, Field(gt=0, le=1_000_000)] = param(
+        2000.0,
+        "Beta",
+        "How closely the model stays with its reference: more is closer. 500 to 5000 is usual for large models.",
+        aka="beta_dpo dpo_beta",
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = param(
+        0.0,
+        "Label smoothing",
+        "Share of votes taken to be wrong (conservative DPO): people who vote twice disagree with themselves so often.",
+        aka="cdpo",
+    )
+    dmpo_alpha: Annotated[float, Field(gt=0, lt=0.5)] = param(
+        0.01, "DMPO alpha", "Certainty that dmpo goes for is 1 - alpha.", aka="dmpo"
+    )
+    sdpo: bool = param(
+        False,
+        "Protect the preferred",
+        "Weakens the push away from the other picture where it would harm the preferred one too (SDPO).",
+        aka="safeguard diffusion_sdpo",
+    )
+    sdpo_mu: Share = param(
+        0.6, "Strength of protection", "How much of the harm is prevented; 1 lets nothing of it through.", aka="mu"
+    )
+    sft_weight: Amount = param(
+        1.0,
+        "Weight of plain training",
+        "How much the error on the preferred pictures counts beside the preference; it keeps them from getting worse.",
+        aka="sft_lambda rpo_alpha",
+    )
+    reference: Literal["auto", "base", "frozen"] = param(
+        "auto",
+        "Reference",
+        "What the model is compared with. base: the model without this adapter. frozen: with the adapter as it was at "
+        "the start. auto: frozen when a LoRA is continued, else base.",
+        aka="ref_model reference_lora",
+    )
+    sft_lora: str = param(
+        "",
+        "LoRA to build on",
+        "A LoRA file that is merged into the base first, and is part of the result.",
+        aka="sft_lora_path base_lora network_weights",
+    )
+    real_ratio: Share = param(
+        0.0,
+        "Share of real pictures",
+        "Share of visits that see a pair with a real picture as the preferred one in another's place, where there is "
+        "such a pair of the same size.",
+        aka="gt_pairs",
     )
     preservation: Amount = param(
         0.0,

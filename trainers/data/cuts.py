@@ -40,11 +40,13 @@ def cuts_of(sample: Sample, sources: tuple[Source, ...], config: TrainConfig) ->
         places: tuple[tuple[float, float] | None, ...] = (CENTRE,)
     else:
         places = (None,) if source.crop == "detail" else buckets.places(data.crops)
-    return tuple(
-        Cut(_key(sample, place, flip, data), place, flip)
-        for flip in ((False, True) if source.flip else (False,))
-        for place in places
-    )
+    flips = (False, True) if source.flip else (False,)
+    return tuple(cut_at(sample, place, flip, data) for flip in flips for place in places)
+
+
+def cut_at(sample: Sample, place: tuple[float, float] | None, flip: bool, data: Data) -> Cut:
+    """The part at one place."""
+    return Cut(_key(sample, place, flip, data), place, flip)
 
 
 def _key(sample: Sample, place: tuple[float, float] | None, flip: bool, data: Data) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import shutil
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,9 +15,9 @@ from torch import Tensor
 from trainers import plan
 from trainers.config import TrainConfig
 from trainers.data import captions, epoch
-from trainers.data.cache import RAM_LIMIT, TensorCache, key_of
-from trainers.data.cuts import Cut, Encoder, cuts_of
-from trainers.data.embeddings import Embeddings, LiveEmbeddings, StoredEmbeddings
+from trainers.data.cache import RAM_LIMIT
+from trainers.data.cuts import Cut, cuts_of
+from trainers.data.encoded import Ahead, Encoded, Progress
 from trainers.data.epoch import Sample
 from trainers.data.folder import Picture, Scan
 from trainers.families.base import Conditioning, ModelFamily
@@ -32,6 +31,8 @@ class Batch:
 
     weight [B] fp32: how much each sample counts; mask [B,1,h,w] fp32: how much each place does, None for all alike.
     preserved: the same captions with another word in the trigger's place, when the config asks for them.
+    loser [B,C,h,w] fp32: of a batch of pairs, whose latents are the preferred pictures; cond holds for both.
+    wanted [B] bool: of a batch of single pictures that are liked or not.
     """
 
     latents: Tensor
@@ -41,6 +42,31 @@ class Batch:
     captions: tuple[str, ...]
     weight: Tensor
     mask: Tensor | None = None
+    loser: Tensor | None = None
+    wanted: Tensor | None = None
+
+
+class Batches(Protocol):
+    """What the loop, previews and validation ask of a data set."""
+
+    @property
+    def samples(self) -> Sequence[object]: ...
+
+    @property
+    def held_out(self) -> Sequence[object]: ...
+
+    @property
+    def batches_per_epoch(self) -> int: ...
+
+    def encode(self, extra_texts: tuple[str, ...], progress: Progress) -> None: ...
+
+    def batch(self, number: int) -> Batch: ...
+
+    def held_out_batch(self, number: int) -> Batch: ...
+
+    def conditioning(self, texts: list[str]) -> Conditioning: ...
+
+    def forget_texts(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -58,11 +84,7 @@ class _Drawn:
 
 
 class Dataset:
-    """Samples, the caches that hold them encoded, and the order in which they are seen.
-
-    Latents come from a cache, so the VAE is gone once `encode` has run; so do text embeddings, unless the config wants
-    the text encoders to stay. The next batch is read while the current one is trained.
-    """
+    """Samples, the caches that hold them encoded, and the order in which they are seen."""
 
     def __init__(
         self,
@@ -73,19 +95,9 @@ class Dataset:
         run: Path,
         ram_limit: int = RAM_LIMIT,
     ) -> None:
-        """run: folder of the run, which keeps encoded captions when no later run shall have them.
-
-        ram_limit: bytes that latents, and as many that captions, may take in memory; the rest is read from files.
-        """
-        self._config, self._family, self._device = config, family, device
-        self._sources, self._run_texts = scan.sources, run / "text"
-        cache = Path(config.data.cache_dir)
-        self._latents = TensorCache(cache / "latents" / key_of(family.fingerprint("vae")), ram_limit)
-        if config.data.cache_text == "none":
-            self._texts: Embeddings = LiveEmbeddings(family)
-        else:
-            kept = cache / "text" if config.data.cache_text == "disk" else self._run_texts
-            self._texts = StoredEmbeddings(family, kept, ram_limit)
+        """run, ram_limit: as for `Encoded`."""
+        self._config, self._device, self._sources = config, device, scan.sources
+        self._encoded = Encoded(config, family, device, run, ram_limit)
         trained, held_out = epoch.split(epoch.samples(scan, config), scan, config)
         self.samples, self.held_out = tuple(trained), tuple(held_out)
         self._epochs = epoch.Epochs(trained, scan, config)
@@ -93,31 +105,20 @@ class Dataset:
         self._order = lru_cache(2)(self._epochs.batches)
         self._texts_of = lru_cache(REMEMBERED)(self._written)
         self._cuts_of = lru_cache(REMEMBERED)(lambda sample: cuts_of(sample, self._sources, config))
-        self._reader = ThreadPoolExecutor(1, "batches")
-        self._ahead: dict[int, Future[_Drawn]] = {}
+        self._ahead = Ahead(self._draw)
 
     # ------------------------------------------------------------------ encoding
 
-    def encode(self, extra_texts: tuple[str, ...], progress: Callable[[str, int, int], None]) -> None:
-        """Fill the caches: first every picture, then every text. Each encoder is loaded only if needed, and dropped.
+    def encode(self, extra_texts: tuple[str, ...], progress: Progress) -> None:
+        """Fill the caches with every picture and every text. Raises DataError for a picture that can no longer be read.
 
-        Raises DataError for a picture that can no longer be read.
+        extra_texts: that will be asked for beside the captions, as previews do.
         """
         everything = [(sample, cut) for sample in (*self.samples, *self.held_out) for cut in self._cuts_of(sample)]
-        encoder = Encoder(self._family, self._sources, self._config.data)
-        try:
-            self._latents.fill(
-                [cut.key for _, cut in everything],
-                lambda part: [encoder.encode(*everything[index]) for index in part],
-                batch=1,  # pictures may differ in size
-                progress=lambda done, total: progress("pictures", done, total),
-            )
-        finally:
-            self._family.unload("vae")
-        self._texts.prepare(self._all_texts(extra_texts), lambda done, total: progress("captions", done, total))
+        self._encoded.fill(everything, self._all_texts(extra_texts), self._sources, self._config.data, progress)
 
     def _all_texts(self, extra: tuple[str, ...]) -> set[str]:
-        if self._texts.live:
+        if self._encoded.live:
             return set()
         written = {text for sample in (*self.samples, *self.held_out) for text in self._texts_of(sample)}
         others = {other for text in written for other in self._preserved(text)}
@@ -134,20 +135,17 @@ class Dataset:
 
     def conditioning(self, texts: list[str]) -> Conditioning:
         """Text embeddings on the device. Raises KeyError for texts that were not encoded."""
-        return self._texts.rows(texts).to(self._device)
+        return self._encoded.conditioning(texts)
 
     def forget_texts(self) -> None:
         """Drop the encoded captions that are kept for this run alone."""
-        if self._config.data.cache_text == "run":
-            shutil.rmtree(self._run_texts, ignore_errors=True)
+        self._encoded.forget_texts()
 
     # ------------------------------------------------------------------ batches
 
     def batch(self, number: int) -> Batch:
         """The batch with this number, counted from the start of the run."""
-        ahead = self._ahead.pop(number, None)
-        self._ahead = {number + 1: self._reader.submit(self._draw, number + 1)}
-        return self._on_device(ahead.result() if ahead else self._draw(number))
+        return self._on_device(self._ahead.take(number))
 
     def held_out_batch(self, number: int) -> Batch:
         """One held-out picture, always with its first text and cut as first."""
@@ -168,20 +166,15 @@ class Dataset:
 
     def _text(self, sample: Sample, *keys: int | str) -> str:
         dropout = self._config.captions.dropout
-        if not self._texts.live:
+        if not self._encoded.live:
             return captions.draw(self._texts_of(sample), dropout, *keys)
         config, stand_in = epoch.wording(sample.picture, self._sources, self._config.captions)
         return captions.draw((captions.live(sample.picture.lines, config, stand_in, *keys),), dropout, *keys)
 
     def _read(self, samples: tuple[Sample, ...], cuts: list[Cut], texts: list[str], others: list[str]) -> _Drawn:
-        entries = []
-        for sample, cut in zip(samples, cuts, strict=True):
-            tensors = self._latents.get(cut.key)
-            if tensors is None:
-                raise KeyError(f"{sample.picture.path} is not in the cache")
-            entries.append(tensors)
+        entries = [self._encoded.entry(sample, cut) for sample, cut in zip(samples, cuts, strict=True)]
         latents = torch.stack([tensors["latents"] for tensors in entries]).float()
-        stored = not self._texts.live
+        stored = not self._encoded.live
         return _Drawn(
             samples=samples,
             texts=texts,
@@ -189,8 +182,8 @@ class Dataset:
             latents=latents,
             framing=torch.stack([tensors["framing"] for tensors in entries]),
             mask=self._mask(entries, latents),
-            cond=self._texts.rows(texts) if stored else None,
-            preserved=self._texts.rows(others) if stored and others else None,
+            cond=self._encoded.rows(texts) if stored else None,
+            preserved=self._encoded.rows(others) if stored and others else None,
         )
 
     def _mask(self, entries: list[dict[str, Tensor]], latents: Tensor) -> Tensor | None:
@@ -203,20 +196,17 @@ class Dataset:
         return outside + (1 - outside) * shares
 
     def _on_device(self, drawn: _Drawn) -> Batch:
-        cond = self._texts.rows(drawn.texts) if drawn.cond is None else drawn.cond
-        preserved = self._texts.rows(drawn.others) if drawn.preserved is None and drawn.others else drawn.preserved
+        cond = self._encoded.rows(drawn.texts) if drawn.cond is None else drawn.cond
+        preserved = self._encoded.rows(drawn.others) if drawn.preserved is None and drawn.others else drawn.preserved
         return Batch(
             latents=drawn.latents.to(self._device),
-            cond=self._framed(cond, drawn.framing),
-            preserved=self._framed(preserved, drawn.framing) if preserved else None,
+            cond=self._encoded.framed(cond, drawn.framing),
+            preserved=self._encoded.framed(preserved, drawn.framing) if preserved else None,
             ids=tuple(sample.id for sample in drawn.samples),
             captions=tuple(drawn.texts),
             weight=torch.tensor([self._weight(sample.picture) for sample in drawn.samples], device=self._device),
             mask=drawn.mask.to(self._device) if drawn.mask is not None else None,
         )
-
-    def _framed(self, cond: Conditioning, framing: Tensor) -> Conditioning:
-        return self._family.framed(cond.to(self._device), framing.to(self._device))
 
     def _weight(self, picture: Picture) -> float:
         """The weight of its data set; that of a regularisation set has prior_weight in it already."""
@@ -229,6 +219,6 @@ def _drawn_cut(cuts: tuple[Cut, ...], *keys: int | str) -> Cut:
     return cuts[random.Random(repr((*keys, "cut"))).randrange(len(cuts))] if len(cuts) > 1 else cuts[0]
 
 
-def steps_of(config: TrainConfig, dataset: Dataset) -> int:
+def steps_of(config: TrainConfig, dataset: Batches) -> int:
     """Optimizer steps of the run on this data."""
     return plan.total_steps(config, dataset.batches_per_epoch)

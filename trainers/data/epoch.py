@@ -8,6 +8,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from trainers import plan
 from trainers.config import Captions, TrainConfig
@@ -101,13 +102,21 @@ class Epochs:
         for (_, _, bucket), parts in self._groups.items():
             for part, rate in parts:
                 by_bucket[bucket] += _shown(part, rate, epoch)
-        batches = []
-        for bucket in sorted(by_bucket):
-            visits = by_bucket[bucket]
-            random.Random(f"{self._seed}:{epoch}:{bucket}").shuffle(visits)
-            batches += [visits[first : first + self._size] for first in range(0, len(visits), self._size)]
-        random.Random(f"{self._seed}:{epoch}").shuffle(batches)
-        return batches
+        return shuffled(by_bucket, self._size, self._seed, epoch)
+
+
+Shown = TypeVar("Shown")
+
+
+def shuffled(by_bucket: dict[tuple[int, int], list[Shown]], size: int, seed: int, epoch: int) -> list[list[Shown]]:
+    """Visits in batches of one size each, in an order that follows from seed and epoch; shuffles the lists."""
+    batches = []
+    for bucket in sorted(by_bucket):
+        visits = by_bucket[bucket]
+        random.Random(f"{seed}:{epoch}:{bucket}").shuffle(visits)
+        batches += [visits[first : first + size] for first in range(0, len(visits), size)]
+    random.Random(f"{seed}:{epoch}").shuffle(batches)
+    return batches
 
 
 def _grouped(trained: Iterable[Sample], scan: Scan) -> dict[Group, list[tuple[list[Sample], float]]]:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -100,14 +100,37 @@ def entries(
     if progress:
         progress(0, None)
         total = walk.count(folder)
+    found = walk.walk(folder, caption_extension, leftovers)
+    for done, entry in enumerate(_read_all(_Reader(folder, content), found, store, threads), start=1):
+        if progress:
+            progress(done, max(done, total))
+        yield entry
+
+
+def listed(
+    paths: Iterable[Path],
+    store: Path | None,
+    *,
+    content: bool = False,
+    progress: Progress | None = None,
+    threads: int = THREADS,
+) -> Iterator[Entry]:
+    """The same for pictures by their absolute paths, wherever they lie; each once, and nothing beside them counts."""
+    names = sorted({path.as_posix() for path in paths}, key=walk.order_of)
+    found = (walk.Found(name) for name in names)
+    for done, entry in enumerate(_read_all(_Reader(Path(), content), found, store, threads), start=1):
+        if progress:
+            progress(done, len(names))
+        yield entry
+
+
+def _read_all(reader: _Reader, found: Iterator[walk.Found], store: Path | None, threads: int) -> Iterator[Entry]:
+    """Entries of what was found, in its order; only what the store does not remember is read."""
     remembered = Store(store)
-    reader = _Reader(folder, content)
-    tasks = ((found, remembered.recall(found.name)) for found in walk.walk(folder, caption_extension, leftovers))
+    tasks = ((one, remembered.recall(one.name)) for one in found)
     with closing(remembered), closing(_in_threads(reader.read, tasks, threads)) as results:
-        for done, (entry, line, recalled) in enumerate(results, start=1):
+        for entry, line, recalled in results:
             remembered.keep(line, recalled)
-            if progress:
-                progress(done, max(done, total))
             yield entry
         remembered.commit()
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from trainers.config import Sft
+from trainers.config import Objective
 from trainers.processes import NoiseProcess, expand
 
 
@@ -50,7 +50,7 @@ class Huber:
         raise ValueError(f"unknown schedule {self.schedule}")
 
 
-def make_loss(config: Sft) -> Loss:
+def make_loss(config: Objective) -> Loss:
     """The loss of this name."""
     if config.loss == "l2":
         return l2

@@ -46,7 +46,7 @@ class Overlap:
     kappa: float | None
 
 
-def wilson_interval(successes: float, n: int, z: float = Z_95) -> tuple[float, float]:
+def wilson_interval(successes: float, n: float, z: float = Z_95) -> tuple[float, float]:
     """Bounds of a share (Wilson 1927); (0, 1) without cases."""
     if n == 0:
         return 0.0, 1.0

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -118,10 +118,13 @@ def rebuild(prefset: Prefset, rule: Rule) -> list[Pair]:
     return pairs
 
 
-def judge(prefset: Prefset, rule: Rule) -> dict[str, Judged]:
-    """By prompt id, for prompts of which at least one picture has a score that counts."""
+def judge(prefset: Prefset, rule: Rule, among: Mapping[str, Collection[str]] | None = None) -> dict[str, Judged]:
+    """By prompt id, for prompts of which at least one picture has a score that counts.
+
+    among: the image ids of each prompt that are looked at; those of all generated pictures where nothing is said.
+    """
     weights = _weights(prefset, rule)
-    columns = _columns(prefset, weights)
+    columns = _columns(prefset, weights, among)
     usual = {scorer: _usual_spread(by_prompt.values()) for scorer, by_prompt in columns.items()}
     by_prompt: dict[str, dict[str, Column]] = defaultdict(dict)
     for scorer, found in columns.items():
@@ -160,12 +163,15 @@ def _weights(prefset: Prefset, rule: Rule) -> dict[str, float]:
     return {scorer: weight for scorer, weight in weights.items() if weight > 0}
 
 
-def _columns(prefset: Prefset, scorers: Iterable[str]) -> dict[str, dict[str, Column]]:
+def _columns(
+    prefset: Prefset, scorers: Iterable[str], among: Mapping[str, Collection[str]] | None
+) -> dict[str, dict[str, Column]]:
     """Values by scorer, prompt id and image id. A value without another to compare it with says nothing."""
     raw: dict[str, dict[str, dict[str, tuple[str, float]]]] = {name: defaultdict(dict) for name in scorers}
-    generated = {prompt_id: _generated(prefset, prompt_id) for prompt_id in prefset.prompts}
+    if among is None:
+        among = {prompt_id: _generated(prefset, prompt_id) for prompt_id in prefset.prompts}
     for score in prefset.scores.values():
-        if score.scorer in raw and score.v is not None and score.image_id in generated.get(score.prompt_id, ()):
+        if score.scorer in raw and score.v is not None and score.image_id in among.get(score.prompt_id, ()):
             raw[score.scorer][score.prompt_id][score.image_id] = (score.version, score.v)
     return {
         scorer: {

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 from trainers import plan
 from trainers.config import Data, TrainConfig
-from trainers.data import buckets, epoch, folder, walk
+from trainers.data import buckets, epoch, folder, pair_samples, walk
 from trainers.data.epoch import Epochs, Sample
 from trainers.data.index import Progress
+from trainers.data.pair_samples import PairEpochs, PairSample
+from trainers.data.pair_scan import PairScan
 from trainers.data.sources import SourceError, sources
 from trainers.errors import ConfigError, ConfigErrors
 from trainers.machine import Machine
+from trainers.preflight import pairs
 from trainers.preflight.copies import of_copies
 from trainers.preflight.finding import Finding, change, tell
 from trainers.preflight.folders import of_folders, unopened
 from trainers.preflight.model import of_model
-from trainers.preflight.room import of_output, of_space
+from trainers.preflight.pairs import PairScanner
+from trainers.preflight.room import Forecast, of_output, of_space
 from trainers.preflight.sizes import of_sizes
 from trainers.preflight.texts import of_captions
 
@@ -27,11 +31,13 @@ MOST_DECODED = 20_000  # pictures that a glance decodes
 
 @dataclass(frozen=True)
 class Report:
-    """plan is None when the pictures cannot be counted."""
+    """plan is None when the pictures cannot be counted. scan: of pictures with captions; pairs: in its place, of
+    preference pairs."""
 
     findings: tuple[Finding, ...]
     plan: plan.Plan | None
     scan: folder.Scan | None
+    pairs: PairScan | None = None
 
     @property
     def problems(self) -> tuple[Finding, ...]:
@@ -62,32 +68,73 @@ def check(
     measured_step_s: float | None = None,
     progress: Progress | None = None,
     scanner: Scanner = thorough,
+    pair_scanner: PairScanner = pairs.thorough,
 ) -> Report:
     """Look at everything that a resolved config names. Reads every picture once; loads no weights.
 
-    progress: is told (pictures read, pictures in all) while the data sets are read. scanner: reads them; the app gives
-    one that remembers those that have not changed.
+    progress: is told (pictures read, pictures in all) while the data sets are read. scanner, pair_scanner: read them;
+    the app gives some that remember those that have not changed.
     """
     output = list(of_output(config, resuming))  # first: reading the data sets makes the cache folder
+
+    def forecast_of(pictures: int, batches: int, latents: int) -> Forecast:
+        counts = {"batches": batches, "latents": latents}
+        return lambda changed: plan.forecast(changed, machine, pictures, measured_step_s, **counts)
+
+    if config.objective.kind == "dpo":
+        data = _of_pairs(config, progress, pair_scanner, forecast_of)
+    else:
+        data = _of_pictures(config, progress, scanner, forecast_of)
+    found = [*data.findings, *pairs.of_objective(config), *of_model(config), *output]
+    if data.forecast:
+        found += of_space(config, machine, data.forecast)
+    return Report(tuple(found), data.forecast(config) if data.forecast else None, data.scan, data.pairs)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What the data of a run say. forecast: None when there is nothing to train on."""
+
+    findings: list[Finding]
+    forecast: Forecast | None = None
+    scan: folder.Scan | None = None
+    pairs: PairScan | None = None
+
+
+ForecastOf = Callable[[int, int, int], Forecast]  # pictures, batches in an epoch, latents
+
+
+def _of_pictures(config: TrainConfig, progress: Progress | None, scanner: Scanner, forecast_of: ForecastOf) -> _Looked:
     found, scan = _opened(config, progress, scanner)
-    forecast = None
-    if scan and scan.pictures:
-        samples = epoch.samples(scan, config)
-        trained, _ = epoch.split(samples, scan, config)
-        epochs = Epochs(trained, scan, config)
-        latents = sum(_parts(sample, scan, config) for sample in samples)
+    if not scan or not scan.pictures:
+        return _Looked(found, None, scan)
+    samples = epoch.samples(scan, config)
+    trained, _ = epoch.split(samples, scan, config)
+    epochs = Epochs(trained, scan, config)
+    latents = sum(_parts(sample, scan, config) for sample in samples)
+    forecast = forecast_of(len(scan.pictures), epochs.batches_per_epoch, latents)
+    found += [*of_sizes(config, scan, samples, epochs), *of_copies(scan), *of_captions(config, scan)]
+    pictures = len({id(sample.picture) for sample in trained})
+    expected = forecast(config)
+    times = expected.epochs * epochs.visits.total() / pictures
+    found += _steps(config, expected, epochs.batches_per_epoch, times, "epoch")
+    return _Looked(found, forecast, scan)
 
-        def forecast_of(changed: TrainConfig) -> plan.Plan:
-            counts = {"batches": epochs.batches_per_epoch, "latents": latents}
-            return plan.forecast(changed, machine, len(scan.pictures), measured_step_s, **counts)
 
-        forecast = forecast_of(config)
-        found += [*of_sizes(config, scan, samples, epochs), *of_copies(scan), *of_captions(config, scan)]
-        found += _steps(config, forecast, epochs, pictures=len({id(sample.picture) for sample in trained}))
-    found += [*of_model(config), *output]
-    if forecast:
-        found += of_space(config, machine, forecast_of)
-    return Report(tuple(found), forecast, scan)
+def _of_pairs(config: TrainConfig, progress: Progress | None, scanner: PairScanner, forecast_of: ForecastOf) -> _Looked:
+    found, scan = pairs.opened(config, progress, scanner)
+    if not scan:
+        return _Looked(found)
+    samples = pair_samples.arranged(scan, config)
+    found += pairs.of_pairs(config, scan, samples)
+    if not samples.trained:
+        return _Looked(found, None, None, scan)
+    batches = PairEpochs(samples.trained, config).batches_per_epoch
+    latents = sum(_pair_parts(pair, config) for pair in (*samples.trained, *samples.held_out))
+    forecast = forecast_of(len(scan.pictures), batches, min(latents, len(scan.pictures) * _most_parts(config)))
+    expected = forecast(config)
+    found += _steps(config, expected, batches, expected.epochs, "pair_epoch")
+    return _Looked(found, forecast, None, scan)
 
 
 def _opened(
@@ -109,13 +156,22 @@ def _parts(sample: Sample, scan: folder.Scan, config: TrainConfig) -> int:
     return (config.data.crops if is_moved else 1) * (2 if source.flip else 1)
 
 
-def _steps(config: TrainConfig, forecast: plan.Plan, epochs: Epochs, pictures: int) -> Iterator[Finding]:
-    """pictures: that are trained on."""
-    batches = epochs.batches_per_epoch
+def _pair_parts(pair: PairSample, config: TrainConfig) -> int:
+    """The same of a pair."""
+    places = len(pair_samples.places_of(pair, config))
+    return len(pair.sides) * places * (2 if config.data.flip else 1)
+
+
+def _most_parts(config: TrainConfig) -> int:
+    """Entries of a picture, in however many pairs of its shape it is."""
+    return (config.data.crops if config.data.crop == "random" else 1) * (2 if config.data.flip else 1)
+
+
+def _steps(config: TrainConfig, forecast: plan.Plan, batches: int, times: float, code: str) -> Iterator[Finding]:
+    """batches: in an epoch; times: visits of each in the run; code: what visits are of."""
     steps = max(1, round(batches / config.schedule.gradient_accumulation))
-    times = forecast.epochs * epochs.visits.total() / pictures
     shown = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
-    yield tell("ok", "epoch", "schedule.max_epochs", batches=batches, per_epoch=steps, shown=shown)
+    yield tell("ok", code, "schedule.max_epochs", batches=batches, per_epoch=steps, shown=shown)
     warmup = config.schedule.warmup_steps
     if warmup >= forecast.steps:
         fix = change("no_warmup", {"schedule.warmup_steps": 0})

@@ -24,13 +24,13 @@ def of_sizes(config: TrainConfig, scan: Scan, samples: list[Sample], epochs: Epo
     """What the pictures are cut to, and which of them lose by it. samples: every picture at every size."""
     for side in sorted({sample.resolution for sample in samples}, reverse=True):
         shapes = Counter(sample.bucket for sample in samples if sample.resolution == side)
-        yield tell("ok", "pictures", n=shapes.total(), side=str(side), sizes=len(shapes), shapes=_listed(shapes))
+        yield tell("ok", "pictures", n=shapes.total(), side=str(side), sizes=len(shapes), shapes=listed(shapes))
     yield from _small(config, [sample for sample in samples if _is_first(sample, scan)])
     yield from _cropped(config, samples)
     batch = config.schedule.batch_size
     few = Counter({size: visits for size, visits in epochs.visits.items() if visits < batch})
     if few:
-        yield tell("ok", "small_sizes", "schedule.batch_size", sizes=len(few), batch=batch, shapes=_listed(few))
+        yield tell("ok", "small_sizes", "schedule.batch_size", sizes=len(few), batch=batch, shapes=listed(few))
     yield from _masks(config, scan)
 
 
@@ -39,7 +39,8 @@ def _is_first(sample: Sample, scan: Scan) -> bool:
     return sample.resolution == max(scan.sources[sample.picture.source].resolutions)
 
 
-def _listed(shapes: Shapes) -> str:
+def listed(shapes: Shapes) -> str:
+    """The most frequent sizes with their numbers, as in "512x512: 3, 640x384: 1"."""
     most = sorted(shapes.most_common(SHAPES))
     listed = [f"{width}x{height}: {count}" for (width, height), count in most]
     return ", ".join([*listed, "..."] if len(shapes) > SHAPES else listed)

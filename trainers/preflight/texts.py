@@ -60,7 +60,7 @@ def _trigger(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
 def _too_long(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
     """What the encoder that reads most does not read. The others are made for the first words alone."""
     found = tuple(picture.lines for picture in scan.pictures)
-    encoder, places = _cut_off(found, config.captions, config.model.base, config.model.family)
+    encoder, places = cut_off(found, config.captions, config.model.base, config.model.family)
     if places:
         names = named(scan.pictures[place].name for place in places)
         said = {"encoder": encoder.title, "limit": encoder.limit, "names": names}
@@ -68,7 +68,8 @@ def _too_long(config: TrainConfig, scan: Scan) -> Iterator[Finding]:
 
 
 @lru_cache(8)  # a form asks again at every change of a setting
-def _cut_off(found: tuple[Lines, ...], config: Captions, base: str, family: str) -> tuple[tokens.Encoder, list[int]]:
+def cut_off(found: tuple[Lines, ...], config: Captions, base: str, family: str) -> tuple[tokens.Encoder, list[int]]:
+    """The encoder that reads most, and the places of captions that it reads in part."""
     encoder = tokens.encoders(base, family)[-1]
     return encoder, too_long(found, config, encoder)
 

@@ -100,6 +100,73 @@ WORDS: dict[str, tuple[str, str]] = {
         "{n:caption} with choices as in {{a|b}}, read as they stand.",
         "Set captions.wildcards = true to draw one of them.",
     ),
+    # preference pairs
+    "no_pairs": (
+        "no preference pairs are given.",
+        "Set objective.pairs to a preference set or a pairs.train.jsonl file.",
+    ),
+    "bad_pairs": ("{reason}", "{remedy}"),
+    "pairs": ("{n:pair} of {prompts:prompt} to train on, {held:pair} held out.", ""),
+    "liked_pictures": ("{liked:picture} liked and {others} not, of {prompts:prompt}; {held:pair} held out.", ""),
+    "one_sided": (
+        "{n:picture} that are all liked, or all not.",
+        "Vote on more pairs: what is liked is learned from what is not.",
+    ),
+    "broken_pairs": (
+        "{n:pair} left out, with pictures that cannot be read: {names}.",
+        "Put the pictures back to where the set has them.",
+    ),
+    "all_pairs_broken": (
+        "none of the {n:pair} can be used: {names}.",
+        "Put the pictures back to where the set has them, or export the pairs again.",
+    ),
+    "all_held_out": (
+        "{n:pair} held out, and none left to train on.",
+        "Vote on pairs of more prompts, or hold out fewer when you export.",
+    ),
+    "divided_prompts": (
+        "{n:prompt} on both sides of the file; all pairs of them are held out.",
+        "Divide the file by prompts, or measurements would say too much.",
+    ),
+    "none_held_out": (
+        "no pair is held out: nothing will tell what is learned from what is remembered.",
+        "Set validation.fraction = 0.1.",
+    ),
+    "unpaired": (
+        "{n:picture} without partner left out: the preference loss {loss} learns from pairs.",
+        "Set objective.preference_loss = kto to learn from these too.",
+    ),
+    "no_real_pairs": (
+        "no pair has a real picture as the preferred one.",
+        "Add real pictures to the set, or set objective.real_ratio = 0.",
+    ),
+    "pairs_cut": (
+        "{n:pair} of which one picture loses more than {loss}: both get the shape of the preferred one.",
+        "Use pictures of one shape for each prompt.",
+    ),
+    "long_prompts": (
+        "{n:prompt} longer than the {limit:token} that {encoder} reads: {names}.",
+        "The rest is not seen, as it was not when the pictures were drawn.",
+    ),
+    "unread_options": ("set, and not read by this objective: {names}.", "Leave them at their defaults."),
+    "beta_low": (
+        "beta {beta} is below what was published for such models ({low} to {high}).",
+        "Nothing holds the model near its reference then: watch pictures and drift, or raise objective.beta.",
+    ),
+    "beta_high": (
+        "beta {beta} is above what was published for such models ({low} to {high}).",
+        "Pairs stop to count after the smallest change: lower objective.beta.",
+    ),
+    "pair_rate": (
+        "a learning rate of {rate} is high for preference pairs, where 1e-5 is usual.",
+        "Set optimizer.learning_rate = auto.",
+    ),
+    "kto_alone": (
+        "kto compares each picture with the mean of its batch, which is the picture itself.",
+        "Set schedule.batch_size to 2 or more.",
+    ),
+    "no_sft_lora": ("there is no file {file}.", "Give a LoRA file to build on, or leave objective.sft_lora empty."),
+    "pair_epoch": ("an epoch is {batches:batch} or {per_epoch:step}; the run shows each pair about {shown} times.", ""),
     # steps
     "epoch": ("an epoch is {batches:batch} or {per_epoch:step}; the run shows each picture about {shown} times.", ""),
     "warmup": (

@@ -35,6 +35,7 @@ def build(studio: Studio, texts: Texts) -> None:
                 "plot.",
                 "phase.",
                 "measured.",
+                "alarm.",
                 "test.",
                 functions=[*server_functions(studio), *of_trials(studio)],
             )
