@@ -59,7 +59,7 @@ CAPTION_COMMANDS = {
 }
 PAIRS_COMMANDS = {
     "pairs": (
-        "generate|score|build|stats|export|import|compare|scorers [arguments]",
+        "generate|score|build|stats|export|import|compare|report|scorers [arguments]",
         "draw pictures of prompts, score them, and make pairs of them to vote on and to train on",
     ),
 }

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.desktop import APP_NAME
-from app.security import Guard, Policy
+from app.security import LABEL, Guard, Policy
 from app.services import files
 from app.services.studio import Studio
 from trainers.data.decode import DECODE_ERRORS
@@ -81,7 +81,7 @@ async def _splash(scope: Scope, receive: Receive, send: Send) -> None:
         return
     page = HTMLResponse(SPLASH.read_text(encoding="utf-8"), headers={"Cache-Control": "no-store"})
     starting = JSONResponse({"detail": "Atelier is starting."}, 503)
-    await (page if scope["path"] == "/" else starting)(scope, receive, send)
+    await (page if scope["path"] in ("/", LABEL, f"{LABEL}zh/") else starting)(scope, receive, send)
 
 
 def build_pages(studio: Studio) -> FastAPI:

@@ -30,6 +30,7 @@ from trainers.preferences.votes import Vote, left_of
 from trainers.sandbox import scenes
 
 PROMPTS = 200
+THREADS = "run.threads=1"  # two processes of two threads each on two cores would take ten times as long
 LABELS = ("preferred", "reversed", "shuffled")
 
 
@@ -96,9 +97,9 @@ def one_seed(data: Path, seed: int) -> dict[str, tuple[Seen, Seen, float]]:
     for name, prompts in (("asked", asked), ("fresh", fresh)):
         (data / f"{name}.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
     first = data / "preferences" / "drawn"
-    drawing = ("model.base=sandbox", f"pictures.seed={seed}")
+    drawing = ("model.base=sandbox", f"pictures.seed={seed}", THREADS)
     launch(data, "pairs", "generate", "set.folder=drawn", "prompts.file=asked.txt", "pictures.per_prompt=2", *drawing)
-    launch(data, "pairs", "build", "drawn", "pairs=all")
+    launch(data, "pairs", "build", "drawn", "pairs=random")
     outcome = {}
     for labels in LABELS:
         labelled = first.with_name(labels)
@@ -113,6 +114,7 @@ def one_seed(data: Path, seed: int) -> dict[str, tuple[Seen, Seen, float]]:
             "sandbox-preference",
             f"objective.pairs={labelled}",
             f"run.seed={seed}",
+            THREADS,
             "--run-dir",
             str(run),
         )

@@ -55,6 +55,12 @@ COMPARING_HEAD = """# Settings of comparing
 Every setting of a job that compares a trained adapter with its reference: `python launch.py pairs compare LORA_OR_RUN
 key=value ...`. A setting is written as `section.name=value`, or as `name=value` where only one section has the name.
 
+Both models draw the same prompts from the same noise. What follows from the run that trained the adapter need not be
+said: the prompts are those that it held out, and the reference is the LoRA that it builds on, or the base alone. The
+pictures and their pairs stay in a set of their own, where people can label them without knowing which is which;
+`python launch.py pairs report RUN_OR_SET` counts their votes too. Win rates count a tie as half. Their 95 % intervals
+are Wilson's, for as many pairs as would say as much were each of a prompt of its own.
+
 This page is made from the declarations in the code: `python docs/make_parameters.py`.
 """
 PAGES: dict[str, tuple[str, type[Section]]] = {

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from trainers import settings
+from trainers.preferences import plan, report
+from trainers.preferences.background import Seen
+from trainers.preferences.config import CompareConfig
+from trainers.preferences.duels import duels_of
 from trainers.preferences.pairing import Rule, rebuild
+from trainers.preferences.plan import Wanted
 from trainers.preferences.prefset import Pair, Picture, Prefset, Score, image_id_of
 from trainers.preferences.votes import Choice, Vote, left_of
+from trainers.rundir import RunDir
 from trainers.sandbox import scenes
 
 
@@ -58,3 +65,25 @@ def vote(prefset: Prefset, person: str = "ann", pairs: list[Pair] | None = None,
         better: Choice = "a" if height(prefset, pair.a) > height(prefset, pair.b) else "b"
         left = left_of(pair.pair_id, person)
         prefset.votes.add(Vote(f"{person}-{pair.pair_id}", pair.pair_id, person, better, left, ms, 1_700_000_000.0))
+
+
+def make_comparison(run: RunDir, folder: Path, policy: str, prompts: int = 12) -> Prefset:
+    """A comparison that has ended: the scorer prefers every picture of the policy. folder: of its set."""
+    prefset, rng = Prefset.create(folder), np.random.default_rng(11)
+    todo: dict[str, list[Wanted]] = {"reference": [], "policy": []}
+    for prompt in prefset.add_prompts((f"something new, number {number}", "") for number in range(prompts)):
+        for value, (role, wanted) in enumerate(todo.items()):
+            one = Wanted(prompt.prompt_id, prompt.prompt, "", 1, f"images/{prompt.prompt_id}-{role}.png")
+            data = _png(rng)
+            (folder / one.path).write_bytes(data)
+            prefset.add_pictures([Picture(image_id_of(data), prompt.prompt_id, one.path, 64, 64)])
+            prefset.add_scores([Score(image_id_of(data), prompt.prompt_id, "sandbox", "1", float(value))])
+            wanted.append(one)
+    values = {"set": {"folder": str(folder)}, "policy": {"file": policy}, "reference": {"file": ""}}
+    values |= {"run": {"name": run.path.name}}
+    config = settings.validate(values | {"scorers": {"names": ["sandbox"]}}, CompareConfig)
+    run.create(settings.dump(config))
+    plan.remember(run, [*todo["reference"], *todo["policy"]])
+    prefset.add_pairs(duel.pair for duel in duels_of(run, prefset))
+    report.write(run, config, prefset, Seen(0, prompts))
+    return prefset

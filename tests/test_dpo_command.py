@@ -14,6 +14,7 @@ from app.services.studio import Studio
 from tests.machines import LAPTOP
 from tests.pair_files import draw_pairs, labelled_set, recoloured, write
 from tests.test_services import FAKE
+from tests.tiny import MAKERS
 from trainers import cli, resolve
 from trainers.config import TrainConfig
 from trainers.errors import EXIT_DONE, EXIT_USAGE
@@ -141,6 +142,24 @@ def test_pictures_of_several_shapes_and_dropped_captions_train(place: Path) -> N
     wishes = ("captions.dropout=0.5", "objective.real_ratio=0.5", "data.flip=true", "schedule.gradient_accumulation=2")
     code, _ = train(place, "mixed", f"objective.pairs={write(place / 'set', rows)}", *wishes)
     assert code == EXIT_DONE
+
+
+@pytest.mark.parametrize("family", MAKERS)
+def test_every_family_trains_on_pairs(place: Path, family: str) -> None:
+    """The margin is zero at the first step, in flow and in eps models: the reference is the model as it was."""
+    base, rows = MAKERS[family](place / "base"), draw_pairs(place / "set", 3, held_out=1)
+    wishes = (f"model.base={base}", "data.resolution=64", "data.crop=random", "captions.dropout=0.5")
+    code, run = train(place, family, f"objective.pairs={write(place / 'set', rows)}", *wishes)
+    assert code == EXIT_DONE and (run.path / f"{family}.safetensors").is_file()
+    first, *_, last = events(run, "step")
+    assert first["metrics"]["margin"] == 0.0 and last["metrics"]["drift"] > 0
+
+
+def test_trained_text_encoders_and_texts_that_are_read_as_they_come(place: Path) -> None:
+    base, rows = MAKERS["sdxl"](place / "base"), draw_pairs(place / "set", 3, held_out=1)
+    wishes = (f"model.base={base}", "data.resolution=64", "adapter.text_encoders=true", "data.cache_text=none")
+    code, run = train(place, "words", f"objective.pairs={write(place / 'set', rows)}", *wishes)
+    assert code == EXIT_DONE and events(run, "step")[0]["metrics"]["margin"] == 0.0
 
 
 def test_check_says_what_is_wrong_before_anything_loads(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,14 +32,6 @@ def test_the_rate_of_pairs_is_a_tenth_unless_it_is_given() -> None:
     assert resolved(dpo(optimizer={"learning_rate": 3e-4}), CARD_24).optimizer.learning_rate == 3e-4
 
 
-def test_the_reference_is_the_start_of_a_lora_that_is_continued_and_else_the_base(tmp_path: Path) -> None:
-    assert resolved(dpo(), CARD_24).objective.reference == "base"
-    lora = str(tmp_path / "gone.safetensors")  # the preflight tells that it is not there
-    assert resolved(dpo(adapter={"resume_from": lora}), CARD_24).objective.reference == "frozen"
-    kept = dpo(adapter={"resume_from": lora}, objective={"reference": "base"})
-    assert resolved(kept, CARD_24).objective.reference == "base"
-
-
 def test_resolving_twice_changes_nothing() -> None:
     once = resolved(dpo(objective={"pairs": "some/pairs.train.jsonl"}), CARD_24)
     assert Path(once.objective.pairs).is_absolute()

@@ -118,6 +118,11 @@ def test_position_bias_counts_the_side_and_not_the_picture() -> None:
     assert agreement.position_bias([vote("p", "ann", choice) for choice in undecided]).n == 0
 
 
+def test_rankings_have_no_sides() -> None:
+    ranked = Vote("1", "1", "ann", "a", "a", aspects={"ranked": "4"})
+    assert agreement.position_bias([ranked]).n == 0
+
+
 def test_fast_clicks_are_those_with_a_time() -> None:
     votes = [vote(str(ms), "ann", "a", ms=ms) for ms in (0, 1, 399, 400, 2000)]
     assert [one.ms for one in agreement.fast_clicks(votes)] == [1, 399]

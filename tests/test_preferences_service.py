@@ -14,7 +14,7 @@ import pytest
 
 from app.services.preferences.service import Preferences
 from app.services.studio import Studio
-from tests.preference_sets import build, make_set, score, vote
+from tests.preference_sets import build, make_comparison, make_set, score, vote
 from trainers.errors import ConfigError, DataError
 from trainers.machine import Machine
 from trainers.preferences.pairing import Rule
@@ -249,20 +249,44 @@ def test_pictures_of_a_comparison_lie_beside_the_set(preferences: Preferences, p
     assert preferences.jobs._folder("generate", "scenes") == prefset.folder
 
 
-def test_a_comparison_is_told_as_its_job_left_it(
+def test_a_comparison_is_told_with_scores_and_votes_as_they_are_now(
     studio: Studio, preferences: Preferences, prefset: Prefset, data: Path
 ) -> None:
     run = RunDir(data / "runs" / "compare-1")
-    folder = data / "preferences" / "scenes-proof"
-    run.create(f'kind = "compare"\n[set]\nfolder = "{folder}"\n[policy]\nfile = "/x/new.safetensors"\n')
-    result = {"win_rate": 0.75, "low": 0.6, "high": 0.86, "n": 40, "wins": 30, "ties": 0, "losses": 10, "scorers": {}}
+    beside = make_comparison(run, data / "preferences" / "scenes-proof", "/somewhere/new.safetensors")
     studio._supervisor.discover()
-    assert preferences.status("scenes")["win_rate"] is None
-    (run.path / "compare.json").write_text(json.dumps(result))
-    assert preferences.status("scenes")["win_rate"] == 0.75
+    assert [one[1:] for one in preferences.status("scenes")["comparisons"]] == [[1.0, 12]]
     (found,) = preferences.proof("scenes")["comparisons"]
-    assert (found["policy"], found["reference"], found["set"]) == ("new", "", "scenes-proof")
-    assert found["result"] == result
+    assert (found["result"]["policy"], found["result"]["reference"], found["set"]) == ("new", "", "scenes-proof")
+    assert found["result"]["human"] is None
+    vote(beside, "ann")
+    (found,) = preferences.proof("scenes")["comparisons"]
+    assert found["result"]["human"]["n"] == 12
+
+
+def test_pictures_of_a_comparison_stand_side_by_side(
+    studio: Studio, preferences: Preferences, prefset: Prefset, data: Path
+) -> None:
+    make_comparison(RunDir(data / "runs" / "compare-1"), data / "preferences" / "scenes-proof", "/x.safetensors")
+    studio._supervisor.discover()
+    rows = preferences.samples(studio.runs()[0].id)
+    assert len(rows) == 12 and rows[0]["prompt"] == "something new, number 0"
+    for role in ("reference", "policy"):
+        files = [preferences.shelf.shown("scenes-proof", Path(row[role][1]).name)[0] for row in rows]
+        assert len(set(files)) == 12 and all(file.stem.endswith(role) for file in files)
+    with pytest.raises(DataError):
+        preferences.samples("nothing")
+
+
+def test_a_comparison_of_a_trained_run_is_found_wherever_its_pictures_lie(
+    studio: Studio, preferences: Preferences, prefset: Prefset, data: Path
+) -> None:
+    trained = RunDir(data / "runs" / "trained")
+    trained.create(f'[objective]\nkind = "dpo"\npairs = "{prefset.folder}/export/pairs-1.train.jsonl"\n')
+    policy = str(trained.path / "trained.safetensors")
+    make_comparison(RunDir(data / "runs" / "compare-1"), data / "preferences" / "elsewhere-proof", policy)
+    studio._supervisor.discover()
+    assert len(preferences.status("scenes")["comparisons"]) == 1
 
 
 def test_drafts_of_jobs_are_kept_by_set_and_prompts_do_not_wander(preferences: Preferences) -> None:

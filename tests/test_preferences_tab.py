@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ CODE = "".join(file.read_text(encoding="utf-8") for file in OURS)
 @pytest.fixture
 def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     monkeypatch.setenv("ATELIER_DATA_DIR", str(tmp_path / "data"))
-    studio = Studio(tmp_path / "data", machine=MACHINE)
+    # a real worker would go on after the test
+    worker = [sys.executable, "-m", "tests.fake_worker", "ok"]
+    studio = Studio(tmp_path / "data", machine=MACHINE, worker_command=worker)
     yield studio
     studio.close()
 

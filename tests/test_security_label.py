@@ -214,3 +214,10 @@ def test_pictures_cannot_be_told_apart_by_what_comes_with_them(helper: TestClien
 def test_own_routes_are_named_here(opened: TestClient) -> None:
     own = {route.path for route in opened.app.routes if isinstance(route, APIRoute)}  # type: ignore[attr-defined]
     assert {path for path in own if LABEL_PATHS.fullmatch(filled(path))} == {"/file/pref/{set_name}/{token}", "/ready"}
+
+
+def test_a_helper_who_comes_too_early_sees_the_splash(tmp_path: Path) -> None:
+    client = client_of(create_app(studio := Studio(tmp_path, machine=MACHINE)))  # not entered: no pages are built
+    for path in ("/label/", "/label/zh/"):
+        assert "/ready" in client.get(path).text
+    studio.close()

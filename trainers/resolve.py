@@ -153,7 +153,6 @@ def resolve(config: TrainConfig, machine: Machine) -> TrainConfig:
         "objective": {
             "pairs": str(_pairs(config.objective.pairs)) if config.objective.pairs else "",
             "sft_lora": _built_on(config.objective.sft_lora, family_name),
-            **({"reference": _reference(config)} if of_pairs else {}),
         },
         "noise": {"timestep_sampling": _filled(config.noise.timestep_sampling, family.timestep_sampling)},
         "optimizer": {"learning_rate": rate, "text_encoder_learning_rate": text_rate},
@@ -266,10 +265,6 @@ def pinned(config: TrainConfig) -> TrainConfig:
     if config.objective.kind != "dpo" or not os.path.isdir(config.objective.pairs):
         return config
     return with_changes(config, {"objective": {"pairs": str(pin(Path(config.objective.pairs)))}})
-
-
-def _reference(config: TrainConfig) -> str:
-    return str(_filled(config.objective.reference, "frozen" if config.adapter.resume_from else "base"))
 
 
 def _built_on(file: str, family: str) -> str:

@@ -148,7 +148,8 @@
       if (low > high) [low, high] = this.log ? [0.1, 1] : [0, 1];
       if (this.floor !== undefined) low = Math.min(low, this.floor);
       if (this.ceiling !== undefined) high = Math.max(high, this.ceiling);
-      if (low === high) [low, high] = low ? [low - Math.abs(low) * 0.1, high + Math.abs(low) * 0.1] : [0, 1];
+      // rounding makes a constant a range of its last digit, in which steps between ticks are too small to count
+      if (high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high))) [low, high] = low ? [low - Math.abs(low) * 0.1, high + Math.abs(low) * 0.1] : [0, 1];
       const room = (high - low) * 0.06;
       this.ys = this.log ? [low / 1.1, high * 1.1] : [this.floor === low ? low : low - room, high + room];
     }

@@ -64,12 +64,13 @@
       if (!name) return;
       this.title.textContent = name;
       this.facts.textContent = "";
+      const opened = Promise.all(Object.values(this.panes).map((pane) => pane.open(name))); // at once: forms of another set must not take what is typed
       const status = await this.ask.pref_open(name);
       if (name !== this.name) return;
       const kept = at.load(`preference-step-${name}`);
       this.step = "";
       this.show(STEPS.includes(kept) ? kept : status?.pairs ? "label" : "pictures", false);
-      await Promise.all(Object.values(this.panes).map((pane) => pane.open(name)));
+      await opened;
       if (name === this.name) this.take(status);
     }
 
@@ -116,7 +117,8 @@
       this.count("scores", scorers ? at.some("preferences.n_scorers", scorers) : "");
       this.count("label", status.pairs ? at.some("preferences.n_pairs", status.pairs) : "");
       this.count("results", status.votes ? at.some("preferences.n_votes", status.votes) : "");
-      this.count("proof", status.win_rate === null ? "" : `${Math.round(100 * status.win_rate)} %`);
+      const rate = status.comparisons[0]?.[1] ?? null;
+      this.count("proof", rate === null ? "" : `${Math.round(100 * rate)} %`);
       const live = { pictures: "generate", scores: "score", proof: "compare" };
       for (const [step, kind] of Object.entries(live)) this.tabs.querySelector(`[data-step=${step}]`).toggleAttribute("data-live", ["running", "starting", "stopping"].includes(status.jobs[kind]?.state));
       this.panes[this.step].show(status);

@@ -18,8 +18,9 @@
     }
 
     async open(set) {
-      Object.assign(this, { set, check: null });
       for (const field of this.fields.values()) clearTimeout(field.later);
+      Object.assign(this, { set, check: null, fields: new Map() });
+      for (const part of [this.few, this.rest]) part.replaceChildren(); // what is typed into the old form would be lost
       const answer = set ? await this.ask.pref_form([this.kind, set]) : null;
       if (set !== this.set || !answer?.fields) return;
       this.show(answer.fields);
@@ -167,6 +168,7 @@
       this.figures.replaceChildren();
       this.list.replaceChildren();
       this.button.disabled = true;
+      this.button.lastChild.textContent = t("preferences.start");
       return this.form.open(set);
     }
 

@@ -8,6 +8,7 @@
 
   // The share of wins as one sentence, and how sure it is.
   function verdict({ win_rate: rate, low, high }) {
+    if (rate === null) return ["warning", t("preferences.proof_none")];
     if (low > 0.5) return ["ok", t("preferences.proof_better", { percent: percent(rate) })];
     if (high < 0.5) return ["problem", t("preferences.proof_worse", { percent: percent(rate) })];
     return ["warning", t("preferences.proof_open", { percent: percent(rate) })];
@@ -47,12 +48,10 @@
       this.look();
     }
 
-    // A trained run to compare: what is not chosen yet follows from the set.
+    // A trained run to compare: what is left open follows from that run, and from the set.
     async prepare(policy, scorers) {
-      await this.look();
       const { form } = this.task;
       const wanted = { "policy.file": policy };
-      if (!form.fields.get("prompts.texts")?.content() && this.heldOut.length) wanted["prompts.texts"] = this.heldOut.join("\n");
       if (!form.check?.scorers?.length && scorers.length) wanted["scorers.names"] = scorers;
       await form.fill(wanted);
     }
@@ -67,20 +66,34 @@
       this.results.replaceChildren(...answer.comparisons.map((one) => this.card(one)));
     }
 
-    card(one) {
-      const { run, name, policy, reference, result, set } = one;
+    card({ run, name, result, set }) {
       const [iconName, words] = verdict(result);
       const scorers = Object.entries(result.scorers ?? {}).map(([scorer, found]) => at.intervalBar(this.share(found), scorer));
       const human = result.human?.n ? [at.intervalBar(this.share(result.human), t("preferences.people"))] : [];
       const samples = h("div", { class: "pf-samples" });
       const show = at.button(t("preferences.side_by_side"), "pictures", () => this.sideBySide(run, samples, show));
+      show.hidden = !set;
       return h("section", { class: "step pf-proof", data: { run } },
-        h("header", { class: "step-heading" }, h("h2", { text: t("preferences.versus", { policy, reference: reference || t("preferences.base_alone") }) }), h("span", { class: "grow" }), h("button", { type: "button", class: "link", text: name, onclick: () => at.go("runs", run) })),
+        h("header", { class: "step-heading" }, h("h2", { text: t("preferences.versus", { policy: result.policy, reference: result.reference || t("preferences.base_alone") }) }), h("span", { class: "grow" }), h("button", { type: "button", class: "link", text: name, onclick: () => at.go("runs", run) })),
         h("p", { class: `pf-verdict pf-${iconName}` }, icon(iconName), h("strong", { text: words })),
-        at.intervalBar(this.share(result), t("preferences.all_scorers")),
-        h("p", { class: "muted", text: t("preferences.wins", { wins: result.wins, losses: result.losses, ties: result.ties, n: result.n }) }),
+        result.n ? at.intervalBar(this.share(result), t("preferences.all_scorers")) : null,
+        result.n ? h("p", { class: "muted", text: t("preferences.wins", { wins: result.wins, losses: result.losses, ties: result.ties, n: result.n }) }) : null,
         h("div", { class: "pf-intervals" }, scorers, human),
+        h("ul", { class: "checks" }, this.notes(result).map(([kind, text]) => h("li", { class: kind }, icon(kind), h("div", {}, h("span", { text }))))),
         h("div", { class: "actions" }, show, set ? at.button(t("preferences.label_blind"), "preferences", () => this.label(set)) : null), samples);
+    }
+
+    // What one should know before believing the number.
+    notes({ trained_on: trained, held_out: held, prompts, adherence, identical }) {
+      const found = [];
+      if (trained) found.push(["warning", at.some("preferences.proof_trained_on", trained)]);
+      else if (held === prompts) found.push(["ok", t("preferences.proof_held_out")]);
+      if (adherence) {
+        const { reference, policy, difference_high: high } = adherence;
+        found.push([high !== null && high < 0 ? "warning" : "ok", t("preferences.proof_adherence", { reference: percent(reference), policy: percent(policy) })]);
+      }
+      if (identical) found.push(["warning", at.some("preferences.proof_identical", identical)]);
+      return found;
     }
 
     share({ win_rate: share, low, high, n }) {

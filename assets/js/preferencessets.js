@@ -7,7 +7,7 @@
   class PreferenceSets {
     // ask: the server; chosen(name): another set
     constructor({ ask, chosen }) {
-      Object.assign(this, { ask, chosen, list: [], name: "", known: false, importing: "" });
+      Object.assign(this, { ask, chosen, list: [], name: "", wanted: "", turn: 0, known: false, importing: "" });
       this.rows = h("div", { class: "pf-set-list", role: "list" }, Array.from({ length: 3 }, () => h("div", { class: "run-row skeleton" })));
       this.note = h("p", { class: "pf-importing", role: "status", hidden: true });
       this.element = h("aside", { class: "pf-sets" },
@@ -18,14 +18,16 @@
 
     // Reads the list again. wanted: the set to open; without one the last one, else the newest.
     async look(wanted = "") {
+      const turn = ++this.turn;
+      this.wanted = wanted || this.wanted;
       const answer = await this.ask.pref_sets(0);
-      if (!answer?.sets) return;
+      if (!answer?.sets || turn !== this.turn) return; // a list from before a set was made must not lead away from it
       this.list = answer.sets;
       this.follow(answer.importing);
       const names = this.list.map(({ name }) => name);
-      const name = [wanted, this.name, at.load("preference-set"), names[0]].find((one) => one && names.includes(one)) ?? "";
+      const name = [this.wanted, this.name, at.load("preference-set"), names[0]].find((one) => one && names.includes(one)) ?? "";
       const other = name !== this.name || !this.known;
-      this.known = true;
+      Object.assign(this, { known: true, wanted: "" });
       if (other) await this.choose(name);
       this.draw();
     }
@@ -58,7 +60,7 @@
         const answer = await this.ask.pref_new(name.value.trim());
         error.hidden = !(error.textContent = answer ? answer.error ?? "" : t("common.no_answer"));
         if (!answer?.name) return false;
-        await this.look(answer.name);
+        this.look(answer.name); // the dialog need not wait for it
         return true;
       };
       const close = at.dialog(t("preferences.new_set"), h("div", { class: "pf-dialog" }, h("label", { class: "ds-label" }, h("span", { text: t("preferences.name") }), name), error), [[t("common.cancel"), ""], [t("preferences.make"), "primary", make]]);
@@ -81,7 +83,7 @@
           const answer = await this.ask.pref_import([source.value.trim(), name.value.trim()]);
           error.hidden = !(error.textContent = answer ? answer.error ?? "" : t("common.no_answer"));
           if (!error.hidden) return false;
-          await this.look();
+          this.look();
           return true;
         }],
       ]);

@@ -124,8 +124,13 @@
       this.server = { done, total };
       const known = new Set(this.have());
       this.items.push(...items.filter(({ key }) => !known.has(key)).slice(0, Math.max(0, HAND - this.items.length)));
-      this.stage.prepare(this.items.slice(0, LAYERS), this.history.slice(-1).map(({ item }) => item));
+      if (this.shownAt !== null || !this.stage.current) this.prepare(); // what is about to be painted comes first
       this.draw();
+    }
+
+    // The next pairs are loaded, and the last one is kept for Undo.
+    prepare() {
+      this.stage.prepare(this.items.slice(0, LAYERS), this.history.slice(-1).map(({ item }) => item));
     }
 
     get item() {
@@ -147,7 +152,7 @@
       const seen = await this.stage.show(item);
       if (!seen || item !== this.item) return;
       this.shownAt = performance.now();
-      this.stage.prepare(this.items.slice(0, LAYERS), this.history.slice(-1).map((one) => one.item));
+      this.prepare();
       const key = this.pressed.shift(); // pressed before there was anything to see: it counts once there is
       if (key) this.answer(key);
     }

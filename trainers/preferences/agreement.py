@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trainers.preferences.prefset import Prefset
-from trainers.preferences.votes import Vote
+from trainers.preferences.votes import RANKED, Vote
 
 Z_95 = 1.96
 FAST_MS = 400  # nobody has looked at two pictures in less
@@ -155,7 +155,8 @@ def error_rate(votes: Iterable[Vote]) -> float | None:
 
 
 def position_bias(votes: Iterable[Vote]) -> PositionBias:
-    decided = [vote for vote in votes if vote.choice in DECIDED]
+    """Votes that one look at all pictures of a prompt gave had no sides."""
+    decided = [vote for vote in votes if vote.choice in DECIDED and RANKED not in vote.aspects]
     left = sum(vote.choice == vote.left for vote in decided)
     return PositionBias(left, len(decided), binomial_p(left, len(decided)))
 

@@ -14,6 +14,7 @@ from trainers.preferences.scorers import is_here, missing_package
 from trainers.preferences.summary import Annotator, Summary
 
 WIDTH = 120
+HEADINGS = ("judged by", "policy", "95 % interval", "pairs", "won, tied, lost", "n. a.", "p", "difference")
 VERDICTS = "{:24} {:>7} {:>14} {:>6} {:>16} {:>5} {:>8}  {}"
 COLUMNS = "{:18} {:22} {:14} {:>9} {:>6} {:>14}  {}"
 
@@ -91,9 +92,7 @@ def _number(value: float | None) -> str:
 
 def proof(report: Mapping[str, Any]) -> Iterator[str]:
     """A comparison as a table, with what is to be known of it, and where its pictures lie. report: see `report`."""
-    yield VERDICTS.format(
-        "judged by", "policy", "95 % interval", "pairs", "won, tied, lost", "n. a.", "p", "difference"
-    )
+    yield VERDICTS.format(*HEADINGS)
     if report["by"] == "scorers" and len(report["scorers"]) > 1:
         yield _verdict("all scorers", report)
     for name, found in report["scorers"].items():

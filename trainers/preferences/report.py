@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers import paths, settings
-from trainers.errors import ConfigError, DataError
+from trainers.errors import AtelierError, ConfigError, DataError
 from trainers.preferences.background import Seen
 from trainers.preferences.config import CompareConfig
 from trainers.preferences.duels import Duel, duels_of
@@ -55,7 +55,7 @@ def read_report(run: RunDir, prefset: Prefset | None = None) -> Record | None:
     try:
         kept = json.loads((run.path / FILE).read_text(encoding="utf-8"))
         config = load(run.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, AtelierError):
         return None
     if not isinstance(config, CompareConfig) or not isinstance(kept, dict):
         return None
@@ -95,7 +95,9 @@ def build(run: RunDir, config: CompareConfig, prefset: Prefset, known: Seen) -> 
     duels = duels_of(run, prefset)
     by_scorers = config.scorers.names
     human = _people(duels, prefset.votes.standing())
-    overall = rate(_combined(duels, prefset, by_scorers)) if by_scorers else human_rate(human)
+    overall = _told(rate(_combined(duels, prefset, by_scorers)))
+    if human and not by_scorers:
+        overall = {key: human[key] for key in overall}
     return {
         "policy": Path(config.policy.file).stem,
         "reference": Path(config.reference.file).stem,
@@ -105,7 +107,7 @@ def build(run: RunDir, config: CompareConfig, prefset: Prefset, known: Seen) -> 
         "identical": sum(duel.is_same for duel in duels),
         **dataclasses.asdict(known),
         "by": "scorers" if by_scorers else "people",
-        **_told(overall),
+        **overall,
         "scorers": {name: _of_scorer(name, duels, prefset) for name in by_scorers},
         "human": human,
         "adherence": _adherence(duels, prefset),
@@ -253,14 +255,6 @@ def _preferred(duel: Duel, verdict: Verdict) -> float:
         return 0.5
     for_policy = verdict.p_a if duel.pair.a == duel.policy else 1 - verdict.p_a
     return _outcome(for_policy - 0.5)
-
-
-def human_rate(human: Record | None) -> Rate:
-    """The votes as the overall result, where no scorer was asked."""
-    if human is None:
-        return rate({})
-    fields = {one.name for one in dataclasses.fields(Rate)}
-    return Rate(**{key: value for key, value in human.items() if key in fields}, prompts=human["prompts_judged"])
 
 
 # --------------------------------------------------------------------------- in words

@@ -14,6 +14,8 @@ from trainers.preferences.lines import Tail, append
 
 Side = Literal["a", "b"]
 Choice = Literal["a", "b", "tie", "both_bad", "skip"]
+RANKED = "ranked"  # aspect of votes that one look at several pictures gave: how many
+OPEN = "scores_shown"  # aspect of a vote that was not blind
 CHOICES: tuple[Choice, ...] = ("a", "b", "tie", "both_bad", "skip")
 
 

@@ -12,15 +12,13 @@ from app.services.preferences.showing import choice_of, generated
 from trainers.errors import DataError
 from trainers.preferences.prefset import Prefset
 from trainers.preferences.ranking import best_and_worst
-from trainers.preferences.votes import Vote, left_of
+from trainers.preferences.votes import OPEN, RANKED, Vote, left_of
 
 MAX_HAVE = 2000
 MAX_MS = 3_600_000
 MAX_AGE_S = 30 * 24 * 3600.0  # of a vote that waited in a browser for the server
 ANNOTATOR = re.compile(r"\w[\w .'-]{0,39}")
 ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-RANKED = "ranked"  # aspect of votes that one look at several pictures gave: how many
-OPEN = "scores_shown"  # aspect of a vote that was not blind
 
 Ballot = Mapping[str, Any]
 

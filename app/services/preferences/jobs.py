@@ -38,6 +38,7 @@ class Jobs:
     def __init__(self, data_dir: Path, machine: Machine, sets: Sets, jobs: tuple[Store, Supervisor, Metrics]) -> None:
         self._data_dir, self._machine, self._sets = data_dir, machine, sets
         self._store, self._supervisor, self._metrics = jobs
+        self._compared: dict[str, list[str]] = {}  # a comparison -> what it is for; stored configs do not change
 
     def check(self, kind: JobKind, values: Values, name: str) -> Record:
         """{errors: [{field, message}], toml, command, facts: what would be done, {} while that cannot be told, wants:
@@ -110,12 +111,21 @@ class Jobs:
         return [row for row in self._store.all() if row.kind == kind and name in self.sets_of(row)]
 
     def sets_of(self, row: RunRow) -> list[str]:
-        """Names of the sets that a job is about: that of its pictures, and the one that they are compared for."""
+        """Names of the sets that a job is about: that of its pictures; of a comparison also the one that it is for."""
         folder = Path(row.folder) if row.folder else None
-        if folder is None or folder.parent != self._sets.folder:
-            return []
-        beside = [folder.name.removesuffix(BESIDE)] if row.kind == "compare" else []
-        return list(dict.fromkeys([*beside, folder.name]))
+        own = [folder.name] if folder and folder.parent == self._sets.folder else []
+        if row.kind != "compare":
+            return own
+        beside = [name.removesuffix(BESIDE) for name in own]
+        return list(dict.fromkeys([*self._compared_for(row), *beside, *own]))
+
+    def _compared_for(self, row: RunRow) -> list[str]:
+        """The set whose pairs the trained model of a comparison learned from."""
+        if row.id not in self._compared:
+            policy = Path(str(_stored(row, "policy", "file")))
+            trained = (one for one in self._store.all() if one.kind == "train" and policy.is_relative_to(one.path))
+            self._compared[row.id] = [name for one in trained for name in self._trained_on(one)]
+        return self._compared[row.id]
 
     def find(self, run_id: str) -> Record:
         """{set, kind} of a job, or of a training run on the pairs of a set; the set is "" for others."""
@@ -127,11 +137,7 @@ class Jobs:
 
     def _trained_on(self, row: RunRow) -> list[str]:
         """The set whose pairs a training run has."""
-        try:
-            values = settings.read_toml(RunDir(Path(row.path)).config.read_text(encoding="utf-8"))
-            pairs = Path(str(values["objective"]["pairs"]))
-        except (OSError, KeyError, TypeError, ConfigError, UnicodeDecodeError):
-            return []
+        pairs = Path(str(_stored(row, "objective", "pairs")))
         return [part.name for part in (pairs, *pairs.parents) if part.parent == self._sets.folder]
 
     def poll(self, run_id: str) -> Record:
@@ -162,6 +168,14 @@ class Jobs:
         }
 
 
+def _stored(row: RunRow, section: str, key: str) -> Any:
+    """A setting of a run as it is stored; "" where there is none."""
+    try:
+        return settings.read_toml(RunDir(Path(row.path)).config.read_text(encoding="utf-8"))[section][key]
+    except (OSError, KeyError, TypeError, ConfigError, UnicodeDecodeError):
+        return ""
+
+
 def _errors(error: AtelierError) -> list[Record]:
     if isinstance(error, ConfigErrors):
         return [one for each in error.errors for one in _errors(each)]
@@ -179,8 +193,8 @@ def _wants(kind: JobKind, values: Values) -> str:
 
     if kind == "score":
         return "" if given("scorers", "names") else "scorers"
-    if kind == "compare" and not given("policy", "file"):
-        return "policy"
+    if kind == "compare":
+        return "" if given("policy", "file") else "policy"
     return "" if given("prompts", "texts", "file", "folder") else "prompts"
 
 

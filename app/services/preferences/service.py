@@ -11,13 +11,14 @@ from app.jobs.supervisor import Supervisor
 from app.monitoring.metrics import Metrics
 from app.services.gallery import Gallery
 from app.services.library import ModelCard
-from app.services.preferences import proof, results, training
+from app.services.preferences import results, training
 from app.services.preferences.building import Building
 from app.services.preferences.cards import cards
 from app.services.preferences.drafts import Drafts
 from app.services.preferences.imports import Imports
 from app.services.preferences.jobs import Jobs
 from app.services.preferences.offers import Offers
+from app.services.preferences.proof import Proof
 from app.services.preferences.sets import Sets
 from app.services.preferences.shelf import Shelf
 from app.services.preferences.voting import Voting
@@ -46,17 +47,17 @@ class Preferences:
         self.building = Building(self.sets, self.drafts)
         self.imports = Imports(self.sets)
         self.jobs = Jobs(data_dir, machine, self.sets, jobs)
+        self._proof = Proof(self.sets, self.shelf)
 
     def scorers(self) -> list[Record]:
         """The scorers as cards; see `cards.cards`."""
         return cards(self._machine)
 
     def status(self, name: str) -> Record:
-        """A set at a glance: `Shelf.open`, and {jobs: kind -> newest, comparisons: how many have a result}."""
-        found = proof.comparisons(self.jobs.rows("compare", name), self.sets)
-        best = found[0]["result"]["win_rate"] if found else None
-        more = {"comparisons": len(found), "win_rate": best}
-        return {**self.shelf.open(name), "jobs": self.jobs.newest(name), **more}
+        """A set at a glance: `Shelf.open`, and {jobs: kind -> newest, comparisons: [[run, win rate, judged]]}."""
+        found = self._proof.comparisons(self.jobs.rows("compare", name))
+        told = [[one["run"], one["result"]["win_rate"], one["result"]["n"]] for one in found]
+        return {**self.shelf.open(name), "jobs": self.jobs.newest(name), "comparisons": told}
 
     def label_link(self, name: str) -> str:
         """The way to the page where the set can only be labelled."""
@@ -73,9 +74,9 @@ class Preferences:
         return training.settings(self.sets, name, use_scores=use_scores)
 
     def proof(self, name: str) -> Record:
-        """{comparisons: see `proof.comparisons`, held_out: prompts that training never saw}."""
-        found = proof.comparisons(self.jobs.rows("compare", name), self.sets)
+        """{comparisons: see `Proof.comparisons`, held_out: prompts that training never saw}."""
+        found = self._proof.comparisons(self.jobs.rows("compare", name))
         return {"comparisons": found, "held_out": results.held_out_prompts(self.sets, name)}
 
     def samples(self, run_id: str) -> list[Record]:
-        return proof.samples(proof.compare_row(self._store.get(run_id)), self.sets)
+        return self._proof.samples(self._store.get(run_id))

@@ -6,7 +6,7 @@ import time
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from app.services.preferences.ballots import RANKED, Ballot, annotator, keys, pair_vote, ranking_votes, sent_id, vote_id
+from app.services.preferences.ballots import Ballot, annotator, keys, pair_vote, ranking_votes, sent_id, vote_id
 from app.services.preferences.pictures import Pictures, Showing
 from app.services.preferences.sets import Sets
 from app.services.preferences.showing import generated, group_item, pair_item, revealed
@@ -14,7 +14,7 @@ from trainers.errors import DataError
 from trainers.preferences.prefset import Prefset
 from trainers.preferences.queue import ORDERS, Order, Queue
 from trainers.preferences.summary import summarise
-from trainers.preferences.votes import Vote
+from trainers.preferences.votes import RANKED, Vote
 
 Groups = Literal["best_worst"]
 GROUPS: Groups = "best_worst"  # an order of its own: all pictures of a prompt at once, instead of pairs
