@@ -102,7 +102,7 @@ def test_a_mean_of_one_prompt_has_no_interval() -> None:
 
 
 def test_no_difference_at_all_is_exactly_none() -> None:
-    assert mean(dict.fromkeys("abc", [0.0, 0.0])) == Mean(0, 0, 0)
+    assert mean({key: [0.0, 0.0] for key in "abc"}) == Mean(0, 0, 0)
 
 
 @pytest.mark.parametrize(("freedom", "table"), [(1, 12.706), (4, 2.776), (5, 2.571), (10, 2.228), (30, 2.042)])

@@ -79,7 +79,10 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True)
 class ValidationDone(Event):
-    """Loss on held-out pictures at fixed noise; by_sigma: mean loss per noise level; metrics: named as those of steps."""
+    """Loss on held-out pictures at fixed noise.
+
+    by_sigma: mean loss per noise level; metrics: means, with the names that those of steps have.
+    """
 
     step: int
     loss: float

@@ -18,7 +18,7 @@ from trainers import checkpoint
 from trainers.adapters import Adapter
 from trainers.checkpoint import TrainState
 from trainers.config import Noise, TrainConfig
-from trainers.data.dataset import Batch, Dataset, steps_of
+from trainers.data.dataset import Batch, Batches, steps_of
 from trainers.errors import AtelierError
 from trainers.events import CheckpointSaved, Emit, PhaseChanged, StepDone, Warned
 from trainers.families.base import ModelFamily, Runtime
@@ -53,7 +53,7 @@ def train(
     config: TrainConfig,
     family: ModelFamily,
     objective: Objective,
-    dataset: Dataset,
+    dataset: Batches,
     run: RunDir,
     runtime: Runtime,
     emit: Emit,
@@ -187,7 +187,7 @@ def _wishes(control: Control, emit: Emit) -> list[Command]:
     return wishes
 
 
-def _batches(dataset: Dataset, step: int, accumulation: int) -> list[Batch]:
+def _batches(dataset: Batches, step: int, accumulation: int) -> list[Batch]:
     """The batches of an optimizer step; their numbers follow from the step."""
     first = (step - 1) * accumulation
     return [dataset.batch(number) for number in range(first, first + accumulation)]

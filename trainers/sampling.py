@@ -9,7 +9,7 @@ from PIL import Image
 
 from trainers.boundary import is_out_of_memory
 from trainers.config import TrainConfig
-from trainers.data.dataset import Dataset
+from trainers.data.dataset import Batches
 from trainers.events import Emit, PhaseChanged, SampleReady, Warned
 from trainers.families.base import ModelFamily, SampleRequest
 from trainers.rundir import RunDir
@@ -31,7 +31,7 @@ def evaluating(family: ModelFamily) -> Iterator[None]:
 class Previewer:
     """Draws the prompts of the config into the run folder. Their text must have been encoded."""
 
-    def __init__(self, config: TrainConfig, family: ModelFamily, dataset: Dataset, run: RunDir, emit: Emit) -> None:
+    def __init__(self, config: TrainConfig, family: ModelFamily, dataset: Batches, run: RunDir, emit: Emit) -> None:
         self._config, self._family, self._dataset, self._run, self._emit = config, family, dataset, run, emit
 
     def draw(self, step: int) -> None:
@@ -60,7 +60,7 @@ class Previewer:
 
 
 def draw_prompts(
-    family: ModelFamily, dataset: Dataset, config: TrainConfig, prompts: list[str], seeds: list[int]
+    family: ModelFamily, dataset: Batches, config: TrainConfig, prompts: list[str], seeds: list[int]
 ) -> list[Image.Image]:
     """One picture a prompt at the run's resolution, drawn together. The VAE stays loaded."""
     family.load("vae")

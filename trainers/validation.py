@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.config import TrainConfig
-from trainers.data.dataset import Batch, Dataset
+from trainers.data.dataset import Batch, Batches
 from trainers.events import Emit, PhaseChanged, ValidationDone
 from trainers.objectives.base import Denoiser, Objective, means_of
 from trainers.processes import sigma_grid
@@ -21,7 +21,7 @@ class Validator:
     """Measures every held-out sample at each level of a fixed grid, each time with the same noise."""
 
     def __init__(
-        self, config: TrainConfig, denoiser: Denoiser, objective: Objective, dataset: Dataset, emit: Emit
+        self, config: TrainConfig, denoiser: Denoiser, objective: Objective, dataset: Batches, emit: Emit
     ) -> None:
         self._config, self._denoiser, self._objective = config, denoiser, objective
         self._dataset, self._emit = dataset, emit
