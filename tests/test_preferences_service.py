@@ -15,6 +15,7 @@ import pytest
 from app.services.preferences.service import Preferences
 from app.services.studio import Studio
 from tests.preference_sets import build, make_comparison, make_set, score, vote
+from trainers import resolve
 from trainers.errors import ConfigError, DataError
 from trainers.machine import Machine
 from trainers.preferences.pairing import Rule
@@ -153,6 +154,15 @@ def test_settings_of_training_follow_from_the_set(preferences: Preferences, pref
     assert found["model.base"] == "sandbox" and found["data.resolution"] == 64
     assert "objective.label_smoothing" not in found  # nobody was asked twice
     assert "objective.sft_lora" not in found
+
+
+def test_a_preset_for_pairs_of_the_base_says_how_they_are_trained(preferences: Preferences, prefset: Prefset) -> None:
+    build(prefset)
+    vote(prefset)
+    found, preset = preferences.training("scenes", use_scores=False), resolve.load("sandbox-preference")
+    assert found["objective.beta"] == preset["objective"]["beta"] and found["noise.shift"] == preset["noise"]["shift"]
+    assert found["schedule.max_steps"] == preset["schedule"]["max_steps"]
+    assert found["schedule.batch_size"] <= 12  # there are no more pairs
 
 
 def test_training_builds_on_the_adapter_that_drew_the_pictures(

@@ -9,20 +9,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.services.preferences.sets import Sets
-from trainers import catalog
-from trainers.errors import ConfigError
+from trainers.paths import data_dir
 from trainers.preferences.deriving import Terms
 from trainers.preferences.prefset import Picture, Prefset
 from trainers.preferences.snapshot import pin, usable_pairs
 from trainers.preferences.summary import summarise
 from trainers.preferences.training_pairs import TrainingPair
+from trainers.presets import presets
 
 BY_SCORES = Terms(sources=("votes", "scores"))
 LEAST_REPEATS = 20  # votes that were asked twice, from which on the measured share of slips is worth using
 MOST_SMOOTHING = 0.3
-# (learning rate, beta, batch, steps): of models that people use, and of the tiny one, which needs far less patience
-LARGE = (1e-5, 2000.0, 8, 400)
-TINY = (1e-3, 100.0, 32, 200)
+RATE, BETA, BATCH, STEPS = 1e-5, 2000.0, 8, 400  # where no preset is for pairs of the base
+TAKEN = ("adapter", "objective", "noise", "optimizer", "schedule")  # sections of such a preset
 PREVIEWS = 3
 VISITS = 12  # of a pair
 FEWEST = 100  # steps
@@ -45,8 +44,8 @@ def settings(sets: Sets, name: str, *, use_scores: bool) -> Record:
         # the votes are read when the run starts; what the scores say has to be written down for it
         pairs = pin(prefset.folder, BY_SCORES) if use_scores else prefset.folder
         made = made_with(prefset)
-        wanted: Record = {"objective.kind": "dpo", "objective.pairs": str(pairs), "run.name": f"{name}-dpo"}
-        wanted |= _amounts(rows, made)
+        wanted = _amounts(rows, made["base"])
+        wanted |= {"objective.kind": "dpo", "objective.pairs": str(pairs), "run.name": f"{name}-dpo"}
         if made["base"]:
             wanted["model.base"] = made["base"]
         if made["adapter"]:
@@ -70,27 +69,31 @@ def _adapter(picture: Picture) -> str:
     return str(found[0].get("path") or "") if len(found) == 1 and found[0].get("scale") in (1, 1.0, None) else ""
 
 
-def _amounts(rows: Sequence[TrainingPair], made: Record) -> Record:
-    """How much is learned from so many pairs."""
-    tiny = _is_built_in(made["base"])
-    rate, beta, batch, steps = TINY if tiny else LARGE
+def _amounts(rows: Sequence[TrainingPair], base: str) -> Record:
+    """How much is learned from so many pairs, and how: as a preset for pairs of this base says, if there is one."""
     pairs = sum(row.is_paired and row.split == "train" for row in rows)
-    batch = max(1, min(batch, pairs))
+    given = _preset(base)
+    if given:
+        return given | {"schedule.batch_size": max(1, min(int(given.get("schedule.batch_size", BATCH)), pairs))}
+    batch = max(1, min(BATCH, pairs))
     return {
-        "optimizer.learning_rate": rate,
-        "objective.beta": beta,
-        "schedule.batch_size": batch if tiny else 1,
-        "schedule.gradient_accumulation": 1 if tiny else batch,
-        "schedule.max_steps": max(FEWEST, min(steps, math.ceil(VISITS * pairs / batch))),
+        "optimizer.learning_rate": RATE,
+        "objective.beta": BETA,
+        "schedule.batch_size": 1,
+        "schedule.gradient_accumulation": batch,
+        "schedule.max_steps": max(FEWEST, min(STEPS, math.ceil(VISITS * pairs / batch))),
         "adapter.dropout": 0.0,
     }
 
 
-def _is_built_in(base: str) -> bool:
-    try:
-        return catalog.model_of(base, catalog.family_of(base)).built_in if base else False
-    except ConfigError:
-        return False
+def _preset(base: str) -> Record:
+    """Dotted path -> value of the last preset for pairs of this base; empty when there is none."""
+    for info in reversed(presets(data_dir() / "presets")):
+        objective, model = info.values.get("objective", {}), info.values.get("model", {})
+        if objective.get("kind") == "dpo" and model.get("base") == base:
+            sections = {name: info.values.get(name, {}) for name in TAKEN}
+            return {f"{name}.{key}": value for name, part in sections.items() for key, value in part.items()}
+    return {}
 
 
 def _smoothing(prefset: Prefset) -> float | None:
