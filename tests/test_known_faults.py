@@ -78,10 +78,10 @@ FAULTS: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_has_its_tests(fault: str) -> None:
-    missing = [name for name in FAULTS[fault] if name.partition("::")[2] not in tests_in(name.partition("::")[0])]
+    missing = [name for name in FAULTS[fault] if name.partition("::")[2] not in names_in(name.partition("::")[0])]
     assert missing == []
 
 
-def tests_in(file: str) -> set[str]:
+def names_in(file: str) -> set[str]:
     tree = ast.parse((HERE / file).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
