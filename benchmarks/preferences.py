@@ -91,8 +91,8 @@ def seen(prefset: Prefset, role: str, wanted: dict[str, scenes.Scene]) -> Seen:
     return Seen(sum(upper) / len(upper), sum(right) / len(right), len(upper))
 
 
-def one_seed(data: Path, seed: int) -> dict[str, tuple[Seen, Seen, float]]:
-    """labels -> (reference, policy, seconds of training)."""
+def one_seed(data: Path, seed: int, kinds: tuple[str, ...] = LABELS) -> dict[str, tuple[Seen, Seen, float]]:
+    """labels -> (reference, policy, seconds of training). data: an empty folder."""
     asked, fresh = drawn_scenes(1000 + seed), drawn_scenes(2000 + seed)
     for name, prompts in (("asked", asked), ("fresh", fresh)):
         (data / f"{name}.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
@@ -101,7 +101,7 @@ def one_seed(data: Path, seed: int) -> dict[str, tuple[Seen, Seen, float]]:
     launch(data, "pairs", "generate", "set.folder=drawn", "prompts.file=asked.txt", "pictures.per_prompt=2", *drawing)
     launch(data, "pairs", "build", "drawn", "pairs=random")
     outcome = {}
-    for labels in LABELS:
+    for labels in kinds:
         labelled = first.with_name(labels)
         shutil.copytree(first, labelled)
         count = vote(Prefset(labelled), labels, seed)
