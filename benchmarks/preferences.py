@@ -3,14 +3,15 @@
 python -m benchmarks.preferences [--seeds 3] [--keep FOLDER]
 
 For each seed: 200 prompts of drawn scenes, two pictures each from the built-in base; an annotator by rule prefers the
-picture whose object stands higher, which the prompts leave open; a run on these votes; 200 fresh prompts drawn with the
-base and with the adapter from the same noise, read by the scene reader. Then once more with every vote turned round,
-and with votes by the toss of a coin.
+picture whose object stands higher, which the prompts leave open; a run on these votes; 200 prompts of other scenes
+drawn with the base and with the adapter from the same noise, read by the scene reader. Then once more with every vote
+turned round, and with votes by the toss of a coin.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import shutil
 import subprocess
@@ -44,12 +45,17 @@ class Seen:
     count: int
 
 
-def drawn_scenes(seed: int) -> dict[str, scenes.Scene]:
-    """PROMPTS scenes by their captions, all different."""
-    rng, found = np.random.default_rng(seed), {}
+def drawn_scenes(seed: int, *, fresh: bool = False) -> dict[str, scenes.Scene]:
+    """PROMPTS scenes by their captions, all different. No combination of shape, colour, place and background is in both
+    those that are voted on and those that are fresh."""
+    rng, found = np.random.default_rng([seed, fresh]), {}
+    kinds = list(itertools.product(scenes.BASE_SHAPES, scenes.COLOURS, scenes.PLACES, scenes.BACKGROUNDS))
+    np.random.default_rng(seed).shuffle(kinds)
+    mine = {tuple(map(str, kind)) for kind in kinds[fresh::2]}
     while len(found) < PROMPTS:
-        scene = scenes.sample_scene(rng)
-        found.setdefault(scenes.caption(scene, int(rng.integers(len(scenes.CAPTION_FORMS)))), scene)
+        scene, form = scenes.sample_scene(rng), int(rng.integers(len(scenes.CAPTION_FORMS)))
+        if (scene.shape, scene.colour, scene.place, scene.background) in mine:
+            found.setdefault(scenes.caption(scene, form), scene)
     return found
 
 
@@ -93,7 +99,7 @@ def seen(prefset: Prefset, role: str, wanted: dict[str, scenes.Scene]) -> Seen:
 
 def one_seed(data: Path, seed: int, kinds: tuple[str, ...] = LABELS) -> dict[str, tuple[Seen, Seen, float]]:
     """labels -> (reference, policy, seconds of training). data: an empty folder."""
-    asked, fresh = drawn_scenes(1000 + seed), drawn_scenes(2000 + seed)
+    asked, fresh = drawn_scenes(seed), drawn_scenes(seed, fresh=True)
     for name, prompts in (("asked", asked), ("fresh", fresh)):
         (data / f"{name}.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
     first = data / "preferences" / "drawn"

@@ -78,11 +78,8 @@ def height(page: Page, side: str) -> float:
     return scenes.SIZE if y is None else y
 
 
-def label(page: Page, shots: Shots) -> int:
-    """Answer until the queue is empty; how many keys it took."""
-    page.locator("#pf-vote").click()
-    page.locator("dialog input").fill("rule")
-    page.locator("dialog input").press("Enter")
+def label(page: Page, shots: Shots, name: str) -> int:
+    """Answer what is shown until the queue is empty; how many keys it took."""
     expect(page.locator(SHOWN)).to_be_visible()
     keys = 0
     while True:
@@ -94,7 +91,7 @@ def label(page: Page, shots: Shots) -> int:
         keys += 1
         page.wait_for_function(NEXT, arg=key)
         if keys == MIDDLE:
-            shots.take(page, "voting")
+            shots.take(page, name)
 
 
 def wait_for_run(page: Page, name: str) -> None:
@@ -108,7 +105,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder for screenshots")
     args = parser.parse_args()
     shots = Shots(args.pictures)
-    asked, fresh = drawn_scenes(1001), drawn_scenes(2001)
+    asked, fresh = drawn_scenes(1), drawn_scenes(1, fresh=True)
     with tempfile.TemporaryDirectory() as temporary:
         data = (args.keep or Path(temporary) / "data").absolute()
         begun = time.monotonic()
@@ -126,7 +123,10 @@ def main() -> None:
             page.locator("#pf-build").click()
             expect(page.locator("#pf-vote")).to_have_text(f"Label {len(asked)} pairs")
             print(f"drawn and paired after {time.monotonic() - begun:.0f} s", flush=True)
-            keys = label(page, shots)
+            page.locator("#pf-vote").click()
+            page.locator("dialog input").fill("rule")
+            page.locator("dialog input").press("Enter")
+            keys = label(page, shots, "voting")
             shots.take(page, "voted")
             page.locator(".vt-leave").click()
             print(f"{keys} keys; labelled after {time.monotonic() - begun:.0f} s", flush=True)
@@ -139,14 +139,20 @@ def main() -> None:
             print(f"trained after {time.monotonic() - begun:.0f} s", flush=True)
             page.locator("#run-compare").click()
             put(page, "#pf-compare-prompts-texts", "\n".join(fresh))
-            page.locator(
-                '#pf-body-proof [data-scorer="sandbox"]:visible, [data-scorer="sandbox"]:visible'
-            ).first.click()
             page.locator("#pf-compare-start").click()
             job_done(page)
             page.reload(wait_until="commit")
             expect(page.locator(".pf-verdict").first).to_be_visible()
             print(f"compared after {time.monotonic() - begun:.0f} s", flush=True)
+            page.get_by_role("button", name="Label blindly").first.click()
+            keys = label(page, shots, "blind")
+            page.locator(".vt-leave").click()
+            print(f"{keys} keys on the comparison after {time.monotonic() - begun:.0f} s", flush=True)
+            page.locator('.at-preferences [data-set="drawn"]').click()
+            expect(page.locator(".pf-main h1")).to_have_text("drawn")
+            step(page, "proof")
+            expect(page.locator(".pf-interval", has_text="People").first).to_be_visible()
+            page.get_by_role("button", name="Side by side").first.click()
             print(page.locator(".pf-proof").first.inner_text(), flush=True)
             shots.take(page, "proof")
             watch.assert_clean()

@@ -152,8 +152,8 @@ def test_settings_of_training_follow_from_the_set(preferences: Preferences, pref
     assert found["objective.kind"] == "dpo"
     assert found["objective.pairs"] == str(prefset.folder)
     assert found["model.base"] == "sandbox" and found["data.resolution"] == 64
-    assert "objective.label_smoothing" not in found  # nobody was asked twice
-    assert "objective.sft_lora" not in found
+    assert found["objective.label_smoothing"] == 0  # nobody was asked twice
+    assert found["objective.sft_lora"] == "" and found["objective.preservation"] == 0
 
 
 def test_a_preset_for_pairs_of_the_base_says_how_they_are_trained(preferences: Preferences, prefset: Prefset) -> None:

@@ -95,9 +95,13 @@ def unread_paths(get: Callable[[str], Any]) -> dict[str, str]:
 
 
 def unread(config: TrainConfig) -> list[str]:
-    """Parameters that are set to something, and that the objective does not read."""
+    """Parameters that are set to something, and that the objective does not read.
+
+    The folder of pictures is not among them: nobody expects pairs to come from there.
+    """
     values = config.model_dump()
-    return [path for path in unread_paths(lambda path: _at(values, path)) if _is_set(values, path)]
+    paths = unread_paths(lambda path: _at(values, path)).keys() - {"data.folder"}
+    return [path for path in by_path() if path in paths and _is_set(values, path)]
 
 
 def _is_set(values: dict[str, Any], path: str) -> bool:

@@ -80,7 +80,7 @@
         label: ({ facts }) => facts?.to_do ? at.some("preferences.draw", facts.to_do) : "",
       });
       this.strip = new PreferenceStrip(ask);
-      this.element = h("div", { class: "pf-pane" }, h("div", { class: "pf-columns" }, h("section", { class: "step" }, h("p", { class: "muted", text: t("preferences.pictures_note") }), this.task.form.element), this.task.side), this.strip.element);
+      this.element = h("div", { class: "pf-pane" }, h("div", { class: "pf-columns" }, h("section", { class: "step" }, h("p", { class: "muted", text: t("preferences.pictures_note") }), this.task.form.element), h("div", { class: "pf-beside" }, this.task.side, this.strip.element)));
     }
 
     open(set) {

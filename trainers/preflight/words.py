@@ -148,7 +148,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{n:prompt} longer than the {limit:token} that {encoder} reads: {names}.",
         "The rest is not seen, as it was not when the pictures were drawn.",
     ),
-    "unread_options": ("set, and not read by this objective: {names}.", "Leave them at their defaults."),
+    "unread_options": ("this objective does not read {names}.", "Leave them at their defaults."),
     "beta_low": (
         "beta {beta} is below what was published for such models ({low} to {high}).",
         "Nothing holds the model near its reference then: watch pictures and drift, or raise objective.beta.",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.services.preferences.sets import Sets
+from trainers.parameters import by_path
 from trainers.paths import data_dir
 from trainers.preferences.deriving import Terms
 from trainers.preferences.prefset import Picture, Prefset
@@ -44,7 +45,8 @@ def settings(sets: Sets, name: str, *, use_scores: bool) -> Record:
         # the votes are read when the run starts; what the scores say has to be written down for it
         pairs = pin(prefset.folder, BY_SCORES) if use_scores else prefset.folder
         made = made_with(prefset)
-        wanted = _amounts(rows, made["base"])
+        wanted = {path: one.default for path, one in by_path().items() if one.section == "objective"}
+        wanted |= _amounts(rows, made["base"])
         wanted |= {"objective.kind": "dpo", "objective.pairs": str(pairs), "run.name": f"{name}-dpo"}
         if made["base"]:
             wanted["model.base"] = made["base"]
