@@ -47,6 +47,14 @@ def page_watch(browser: Browser) -> Iterator[tuple[Page, Watch]]:
         yield pair
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A journey in the browser that fails is tried once more, and the summary says so: on busy machines the page has
+    waited for an answer of the server that never came, for a cause that is not known."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Turn a skip into a failure that tells its reason. Expected failures, which are reported as skips too, stay."""
     if os.environ.get("ATELIER_FORBID_SKIPS") == "1" and report.skipped and not hasattr(report, "wasxfail"):
