@@ -48,8 +48,8 @@ def page_watch(browser: Browser) -> Iterator[tuple[Page, Watch]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A journey in the browser that fails is tried once more, and the summary says so: on busy machines the page has
-    waited for an answer of the server that never came, for a cause that is not known."""
+    """A journey in the browser that fails is tried once more, and the summary says so: a machine that takes memory back
+    from idle programs lets the browser or the app stand still in the middle."""
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.flaky(reruns=1))

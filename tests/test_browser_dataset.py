@@ -139,9 +139,9 @@ def test_from_dropped_pictures_to_a_run(url: str, data: Path, tmp_path: Path, pa
     expect(page.locator("#plan-line")).to_contain_text("300 steps")
     page.locator("#t-start").click()
     page.wait_for_url(re.compile(r"#runs/\w+$"))
-    expect(page.locator(".run-detail .state")).to_have_text("Running", timeout=30_000)
+    expect(page.locator(".run-detail .state")).to_have_text("Running", timeout=60_000)
     page.locator('[data-command="stop"]').click()  # a worker outlives its app
-    expect(page.locator(".run-detail .state")).to_have_text("Stopped", timeout=30_000)
+    expect(page.locator(".run-detail .state")).to_have_text("Stopped", timeout=60_000)
     watch.assert_clean()
 
 
@@ -149,7 +149,7 @@ def test_two_thousand_pictures_scroll_with_few_nodes(url: str, data: Path, page_
     page, watch = page_watch
     make(data / "datasets" / "many", 2000)
     page.goto(f"{url}/#dataset", wait_until="commit")
-    page.locator("#ds-set option", has_text="many").wait_for(state="attached", timeout=30_000)
+    page.locator("#ds-set option", has_text="many").wait_for(state="attached", timeout=60_000)
     page.locator("#ds-set").select_option(page.locator("#ds-set option", has_text="many").get_attribute("value"))
     expect(page.locator(".ds-ground")).to_have_attribute("data-total", "2000", timeout=60_000)
     seen = 0

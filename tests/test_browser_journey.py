@@ -32,7 +32,7 @@ def wait_for_step(page: Page, step: int) -> None:
     page.wait_for_function(
         "step => parseInt(document.querySelector('.facts-row dd')?.textContent ?? '0') >= step",
         arg=step,
-        timeout=30_000,
+        timeout=60_000,
     )
 
 
@@ -88,7 +88,7 @@ def test_first_run_reload_and_stop(url: str, page_watch: tuple[Page, Watch]) -> 
     expect(page.locator(".run-detail .state")).to_have_text("Running")
 
     page.locator('[data-command="stop"]').click()
-    expect(page.locator(".run-detail .state")).to_have_text("Stopped", timeout=30_000)
+    expect(page.locator(".run-detail .state")).to_have_text("Stopped", timeout=60_000)
     page.locator('[data-view="files"]').click()
     expect(page.locator(".files .file-name").first).to_contain_text(".safetensors")
     watch.assert_clean()

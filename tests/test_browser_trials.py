@@ -27,7 +27,7 @@ def finished_run(page: Page, url: str) -> None:
     page.goto(f"{url}/", wait_until="commit")
     expect(page.locator("#plan-line")).to_contain_text("300 steps")
     page.locator("#t-start").click()
-    expect(page.locator(".run-detail .state")).to_have_text("Done", timeout=30_000)
+    expect(page.locator(".run-detail .state")).to_have_text("Done", timeout=60_000)
     expect(page.locator(".tests")).to_be_visible()
 
 
