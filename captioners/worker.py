@@ -22,10 +22,10 @@ from captioners.plan import Target
 from captioners.policy import wants
 from captioners.scribe import Scribe
 from captioners.weights import place_of
-from trainers.boundary import FileControl, began, carry_out, is_out_of_memory, opened_run
+from trainers.boundary import FileControl, began, carry_out, is_out_of_memory, log_common, opened_run
 from trainers.data.text import TextError
 from trainers.errors import EXIT_DONE, EXIT_STOPPED, StoppedEarly
-from trainers.events import BatchCaptioned, Emit, Event, PhaseChanged, RunFailed, RunFinished, Warned
+from trainers.events import BatchCaptioned, Emit, Event, PhaseChanged, RunFinished
 from trainers.rundir import RunDir
 
 log = logging.getLogger(__name__)
@@ -125,19 +125,13 @@ def _download_progress(emit: Emit, stop_asked: StopAsked) -> Callable[[str, int,
 def log_event(event: Event) -> None:
     """The job's log for people."""
     match event:
-        case PhaseChanged(phase=phase, detail=detail, done=done) if not done:
-            log.info("%s %s", phase, detail)
         case BatchCaptioned():
             for picture in event.pictures:
                 if picture.status == "failed":
                     log.warning("%s: %s", picture.name, picture.reason)
             log.info("%d of %d pictures, %.2f s", event.done, event.total, event.seconds)
-        case Warned(message=message, hint=hint):
-            log.warning("%s %s", message, hint)
-        case RunFailed(message=message, hint=hint):
-            log.error("%s %s", message, hint)
-        case RunFinished(seconds=seconds, summary=summary):
-            log.info("%s, after %.0f s", summary, seconds)
+        case _:
+            log_common(log, event)
 
 
 def main(argv: list[str] | None = None) -> int:

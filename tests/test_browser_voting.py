@@ -117,7 +117,7 @@ def test_a_name_is_asked_once_and_votes_are_what_was_seen(
         assert left == (known.a if vote["left"] == "a" else known.b)
         chosen = {"a": known.a, "b": known.b}.get(vote["choice"], vote["choice"])
         assert chosen == {"left": left, "right": right}.get(choice, choice)
-        assert 0 <= vote["ms"] < 600_000
+        assert 40 < vote["ms"] < 60_000
     expect(page.locator(".vt-count")).to_have_text("6 of 18")
 
     # the last answer is taken back, with the pair as it stood; a reload goes on where it was, and can undo too

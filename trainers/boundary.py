@@ -16,7 +16,7 @@ from types import FrameType
 import psutil
 
 from trainers.errors import EXIT_FAILED, EXIT_STOPPED, AtelierError
-from trainers.events import Emit, Event, RunFailed
+from trainers.events import Emit, Event, PhaseChanged, RunFailed, RunFinished, Warned
 from trainers.rundir import Command, EventLog, Heartbeat, RunDir, read_lines
 
 ASKED_FOR = "ATELIER_ASKED_FOR"  # environment variable that the app sets for a worker
@@ -44,6 +44,19 @@ def began() -> float:
     The system's own start time may be a second early, and an older "stop" would be obeyed again.
     """
     return float(os.environ.get(ASKED_FOR) or psutil.Process().create_time())
+
+
+def log_common(to: logging.Logger, event: Event) -> None:
+    """A worker's log for people: what every kind of work tells."""
+    match event:
+        case PhaseChanged(phase=phase, detail=detail, done=done) if not done:
+            to.info("%s %s", phase, detail)
+        case Warned(message=message, hint=hint):
+            to.warning("%s %s", message, hint)
+        case RunFailed(message=message, hint=hint):
+            to.error("%s %s", message, hint)
+        case RunFinished(path=path, seconds=seconds, summary=summary):
+            to.info("%s after %.0f s. %s", f"wrote {path}" if path else "done", seconds, summary)
 
 
 class FileControl:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from trainers import catalog, preflight, resolve
-from trainers.boundary import FileControl, began, carry_out, is_out_of_memory, opened_run
+from trainers.boundary import FileControl, began, carry_out, is_out_of_memory, log_common, opened_run
 from trainers.config import TrainConfig
 from trainers.errors import EXIT_DONE, EXIT_STOPPED, StoppedEarly
 from trainers.events import (
@@ -28,7 +28,6 @@ from trainers.events import (
     Event,
     Measured,
     PhaseChanged,
-    RunFailed,
     RunFinished,
     StepDone,
     ValidationDone,
@@ -62,20 +61,14 @@ def work(
 def log_event(event: Event) -> None:
     """The run's log for people: what happens, and every 25th step."""
     match event:
-        case PhaseChanged(phase=phase, detail=detail, done=done) if not done:
-            log.info("%s %s", phase, detail)
         case StepDone(step=step) if step == 1 or step % 25 == 0:
             log.info("step %d: loss %.4f, gradient %.3f, %.2f s", step, event.loss, event.grad_norm, event.seconds)
         case ValidationDone(step=step, loss=loss):
             log.info("step %d: validation %.4f", step, loss)
         case CheckpointSaved(path=path):
             log.info("saved %s", path)
-        case Warned(message=message, hint=hint):
-            log.warning("%s %s", message, hint)
-        case RunFailed(message=message, hint=hint):
-            log.error("%s %s", message, hint)
-        case RunFinished(path=path, seconds=seconds, summary=summary):
-            log.info("wrote %s after %.0f s. %s", path, seconds, summary)
+        case _:
+            log_common(log, event)
 
 
 def explain(error: Exception) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from trainers.boundary import FileControl, began, carry_out, is_out_of_memory, opened_run
+from trainers.boundary import FileControl, began, carry_out, is_out_of_memory, log_common, opened_run
 from trainers.errors import EXIT_DONE, EXIT_STOPPED, StoppedEarly
 from trainers.events import (
     Emit,
@@ -21,9 +21,7 @@ from trainers.events import (
     PhaseChanged,
     PicturesMade,
     PicturesScored,
-    RunFailed,
     RunFinished,
-    Warned,
 )
 from trainers.preferences import resolve
 from trainers.preferences.config import JobKind
@@ -94,18 +92,12 @@ def _download_progress(emit: Emit, stop_asked: StopAsked) -> Progress:
 def log_event(event: Event) -> None:
     """The job's log for people."""
     match event:
-        case PhaseChanged(phase=phase, detail=detail, done=done) if not done:
-            log.info("%s %s", phase, detail)
         case PicturesMade(done=done, total=total, seconds=seconds):
             log.info("%d of %d pictures, %.2f s", done, total, seconds)
         case PicturesScored(done=done, total=total, scorer=scorer, seconds=seconds):
             log.info("%s: %d of %d, %.2f s", scorer, done, total, seconds)
-        case Warned(message=message, hint=hint):
-            log.warning("%s %s", message, hint)
-        case RunFailed(message=message, hint=hint):
-            log.error("%s %s", message, hint)
-        case RunFinished(seconds=seconds, summary=summary):
-            log.info("%s, after %.0f s", summary, seconds)
+        case _:
+            log_common(log, event)
 
 
 def main(argv: list[str] | None = None) -> int:
