@@ -82,7 +82,7 @@ def shown(page: Page) -> dict[str, str]:
 
 def press(page: Page, key: str) -> dict[str, str]:
     """Press once the pair is painted; what was shown then. Returns when the next one is there."""
-    expect(page.locator(".vt-stage:not([data-waiting])")).to_be_visible()
+    expect(page.locator("[data-seen] .vt-stage:not([data-waiting])")).to_be_visible()
     before = shown(page)
     page.wait_for_timeout(60)
     page.keyboard.press(key)

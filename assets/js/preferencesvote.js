@@ -140,6 +140,7 @@
     async show() {
       const { item } = this;
       Object.assign(this, { shownAt: null, picks: [] });
+      this.element.removeAttribute("data-seen");
       this.drawPicks();
       this.prompt.textContent = item?.prompt ?? "";
       this.prompt.title = item?.prompt ?? "";
@@ -152,6 +153,7 @@
       const seen = await this.stage.show(item);
       if (!seen || item !== this.item) return;
       this.shownAt = performance.now();
+      this.element.dataset.seen = item.key; // both are painted, and the time of the vote runs
       this.prepare();
       const key = this.pressed.shift(); // pressed before there was anything to see: it counts once there is
       if (key) this.answer(key);
