@@ -13,8 +13,8 @@ import pytest
 from tests.voters import Person, every_pair, grid, image, make_set, put, vote
 from trainers.errors import DataError
 from trainers.preferences.bradley_terry import fit, probability
-from trainers.preferences.prefset import pair_id_of, prompt_id_of
-from trainers.preferences.ranking import bt_pairs, in_order, strengths, wins_of
+from trainers.preferences.prefset import make_pair, prompt_id_of
+from trainers.preferences.ranking import strengths, wins_of
 
 NEARLY_NONE = 1e-7  # a prior
 CAT = prompt_id_of("a cat")
@@ -130,25 +130,11 @@ def test_a_person_counts_once_for_a_pair(tmp_path: Path) -> None:
     assert wins_of(prefset, prefset.votes.standing())[CAT] == {(pair.a, pair.b): 2.0, (pair.b, pair.a): 1.0}
 
 
-def test_pairs_that_follow_from_others(tmp_path: Path) -> None:
-    """p > q > r by votes, x and y apart from them: only p and r have a winner that nobody named."""
-    prefset = make_set(tmp_path / "set", {"a cat": list("pqrxy")})
-    every_pair(prefset)
-    for winner, loser in ("pq", "qr", "xy"):
-        pair_id = pair_id_of(image(winner), image(loser), CAT)
-        choice = "a" if prefset.pairs[pair_id].a == image(winner) else "b"
-        put(prefset, [vote(pair_id, name, choice) for name in ("ann", "bob", "cho")])  # type: ignore[arg-type]
-    (pair,) = bt_pairs(prefset)
-    assert {pair.a, pair.b} == {image("p"), image("r")} and pair.origin == "bt" and pair.auto
-    assert {"a": pair.a, "b": pair.b}[pair.auto.winner] == image("p")
-    assert pair.auto.agree == pytest.approx(probability(pair.auto.margin, 0), abs=1e-5) and pair.auto.agree > 0.8
-    assert bt_pairs(prefset, least_sure=0.999) == []
-
-
 def test_order_by_hand_becomes_that_order(tmp_path: Path) -> None:
     prefset = make_set(tmp_path / "set", {"a cat": list("pqrs")})
     ordered = [image(name) for name in "rpsq"]
-    said = in_order(prefset, CAT, ordered)
-    prefset.add_pairs(pair for pair, _ in said)
-    put(prefset, [vote(pair.pair_id, "ann", choice) for pair, choice in said])
+    for winner, loser in itertools.combinations(ordered, 2):
+        pair = make_pair(winner, loser, CAT, "queue")
+        prefset.add_pairs([pair])
+        put(prefset, [vote(pair.pair_id, "ann", "a" if pair.a == winner else "b")])
     assert list(strengths(prefset, prefset.votes.standing())[CAT]) == ordered

@@ -285,12 +285,3 @@ def test_best_and_worst_keeps_what_the_set_knows_of_a_pair(tmp_path: Path) -> No
     pair = only(rebuild(prefset, Rule()))
     ((known, choice),) = ranking.best_and_worst(prefset, CAT, [image("x"), image("y")], image("x"), image("y"))
     assert known == pair and choice == ("a" if pair.a == image("x") else "b")
-
-
-def test_order_becomes_all_pairs(tmp_path: Path) -> None:
-    prefset = cats(tmp_path, *"pqrs")
-    said = ranking.in_order(prefset, CAT, [image(name) for name in "sqpr"])
-    wins = [(pair.a, pair.b) if choice == "a" else (pair.b, pair.a) for pair, choice in said]
-    assert wins == [(image(w), image(o)) for w, o in ("sq", "sp", "sr", "qp", "qr", "pr")]
-    with pytest.raises(DataError):
-        ranking.in_order(prefset, CAT, [image("p"), image("p")])

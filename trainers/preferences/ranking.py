@@ -1,19 +1,16 @@
-"""More than two pictures at once: votes from picking the best and the worst or from an order, and back to an order."""
+"""More than two pictures at once: votes from picking the best and the worst, and from all votes to an order."""
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from trainers.errors import DataError
 from trainers.preferences import bradley_terry
-from trainers.preferences.bradley_terry import Strength, Wins
-from trainers.preferences.prefset import Auto, Pair, Prefset, make_pair
+from trainers.preferences.bradley_terry import Strength
+from trainers.preferences.prefset import Pair, Prefset, make_pair
 from trainers.preferences.verdicts import verdicts
 from trainers.preferences.votes import Choice, Vote
-
-LEAST_SURE = 0.6  # probability of a win below which pictures count as equally good
 
 
 def best_and_worst(
@@ -29,13 +26,6 @@ def best_and_worst(
     others = [image for image in dict.fromkeys(pictures) if image not in (best, worst)]
     wins = [(best, worst), *((best, image) for image in others), *((image, worst) for image in others)]
     return [_won(prefset, prompt_id, winner, loser) for winner, loser in wins]
-
-
-def in_order(prefset: Prefset, prompt_id: str, ordered: Sequence[str]) -> list[tuple[Pair, Choice]]:
-    """What an order says of all pairs. ordered: image ids of a prompt, the best first. Raises DataError for twins."""
-    if len(set(ordered)) < len(ordered):
-        raise DataError("A picture can have one place in an order.")
-    return [_won(prefset, prompt_id, winner, loser) for winner, loser in itertools.combinations(ordered, 2)]
 
 
 def _won(prefset: Prefset, prompt_id: str, winner: str, loser: str) -> tuple[Pair, Choice]:
@@ -65,38 +55,3 @@ def strengths(prefset: Prefset, votes: Iterable[Vote]) -> dict[str, dict[str, St
         fitted = bradley_terry.fit(sorted({image for game in wins for image in game}), wins)
         found[prompt_id] = dict(sorted(fitted.items(), key=lambda item: -item[1].strength))
     return found
-
-
-def bt_pairs(prefset: Prefset, votes: Iterable[Vote] | None = None, *, least_sure: float = LEAST_SURE) -> list[Pair]:
-    """Pairs that nobody has answered but whose winner follows from the other votes of the prompt; none is written.
-
-    Only pictures that a chain of comparisons joins. Auto: margin is the difference of the strengths, agree the
-    probability that the winner wins; pairs below `least_sure` are left out. votes: those that stand, all by default.
-    """
-    votes = prefset.votes.standing() if votes is None else list(votes)
-    by_prompt = wins_of(prefset, votes)
-    found = []
-    for prompt_id, ranked in strengths(prefset, votes).items():
-        groups = _joined(by_prompt[prompt_id])
-        for better, worse in itertools.combinations(ranked, 2):
-            is_answered = (better, worse) in by_prompt[prompt_id]
-            sure = bradley_terry.probability(ranked[better].strength, ranked[worse].strength)
-            if groups[better] == groups[worse] and not is_answered and sure >= least_sure:
-                margin = ranked[better].strength - ranked[worse].strength
-                auto = Auto("a" if better < worse else "b", round(margin, 6), round(sure, 6))
-                found.append(make_pair(better, worse, prompt_id, "bt", auto))
-    return found
-
-
-def _joined(wins: Wins) -> Mapping[str, str]:
-    """Image id -> one that stands for all that are joined with it by comparisons."""
-    leader = {image: image for game in wins for image in game}
-
-    def find(image: str) -> str:
-        while leader[image] != image:
-            image = leader[image]
-        return image
-
-    for one, other in wins:
-        leader[find(one)] = find(other)
-    return {image: find(image) for image in leader}
